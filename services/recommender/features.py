@@ -58,9 +58,9 @@ CANDIDATE_STATISTICS = (
     "category_preference",
 )
 
-# Empirical-Bayes shrinkage: an item with one five-star rating is not the best item. MovieLens' mean rating is 3.5.
 _PRIOR_EVENTS = 5.0
 _PRIOR_RATING = 3.5
+"""The mean rating of MovieLens, in stars."""
 _TOKEN = re.compile(r"\w+")
 
 
@@ -135,24 +135,6 @@ class Aggregates:
             dislikes=self.dislikes + (interaction.rating <= DISLIKED),
         )
 
-    @property
-    def mean_rating(self) -> float:
-        """Stars, shrunk towards 3.5 by five imagined events; 3.5 without events."""
-        return (self.rating_sum + _PRIOR_EVENTS * _PRIOR_RATING) / (self.events + _PRIOR_EVENTS)
-
-    @property
-    def like_share(self) -> float:
-        """Liked events among all, shrunk towards 0 by five imagined events."""
-        return self.likes / (self.events + _PRIOR_EVENTS)
-
-    @property
-    def dislike_share(self) -> float:
-        """Disliked events among all, shrunk towards 0 by five imagined events."""
-        return self.dislikes / (self.events + _PRIOR_EVENTS)
-
-    def _statistics(self) -> tuple[float, float, float, float]:
-        return float(np.log1p(self.events)), self.mean_rating, self.like_share, self.dislike_share
-
 
 @dataclass(frozen=True, slots=True)
 class UserAggregates(Aggregates):
@@ -160,16 +142,12 @@ class UserAggregates(Aggregates):
 
     def statistics(self) -> Float32Array:
         """float32 [1, U], in the order of `USER_STATISTICS`."""
-        return np.array([self._statistics()], dtype=np.float32)
+        return _statistics([self])
 
 
 @dataclass(frozen=True, slots=True)
 class ItemAggregates(Aggregates):
     """What has been done with an item so far. Its popularity is `events`."""
-
-    def statistics(self) -> tuple[float, float, float, float]:
-        """The first four of `CANDIDATE_STATISTICS`; the rest depends on who looks."""
-        return self._statistics()
 
 
 def rating_of(action: str, stars: float = 0.0) -> float:
@@ -261,16 +239,28 @@ def candidate_statistics(
     Args:
         aggregates: of the N candidates, as of now.
         categories: int64 [N, 6], the candidates' encoded categories.
-        history_categories: int64 [H, 6], H at most 32: those of the history's items, newest first, a row of zeros for an
-            item that is not known. Rows past the last entry may be there or not.
+        history_categories: int64 [H, 6], H at most 32: those of the history's items, newest first, a row of zeros for
+            an item that is not known. Rows past the last entry may be there or not.
         history_ratings: float32 [1, 32] as `encode_history` returns it; 0 marks padding.
 
     """
-    own = np.array([item.statistics() for item in aggregates], dtype=np.float32).reshape(len(aggregates), 4)
     ratings = history_ratings.reshape(-1)[: len(history_categories)]
     entries = ratings > 0
     match, preference = _category_affinity(categories, history_categories[entries], ratings[entries])
-    return np.column_stack([own, match, preference]).astype(np.float32)
+    return np.column_stack([_statistics(aggregates), match, preference]).astype(np.float32)
+
+
+def _statistics(aggregates: Sequence[Aggregates]) -> Float32Array:
+    """Log count, mean rating and the shares of likes and dislikes of N users or items: float32 [N, 4].
+
+    Mean and shares are shrunk by five imagined events (empirical Bayes): an item with one five-star rating is not the
+    best item.
+    """
+    counts = np.array([(a.events, a.rating_sum, a.likes, a.dislikes) for a in aggregates], np.float64).reshape(-1, 4)
+    events, rating_sum, likes, dislikes = counts.T
+    shrunk = events + _PRIOR_EVENTS
+    mean_rating = (rating_sum + _PRIOR_EVENTS * _PRIOR_RATING) / shrunk
+    return np.column_stack([np.log1p(events), mean_rating, likes / shrunk, dislikes / shrunk]).astype(np.float32)
 
 
 def _category_affinity(
