@@ -1,0 +1,77 @@
+"""PostgreSQL: bounded pools with timeouts; migrations run once, as the owner; the service runs as a lesser role."""
+
+from importlib import resources
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+POOL_SIZE = 5
+POOL_OVERFLOW = 5
+POOL_WAIT_SECONDS = 5.0
+CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_MS = 5_000
+MIGRATION_LOCK = 0x0CA5EB00
+"""The advisory lock that keeps two `migrate` processes apart; any fixed number would do."""
+
+
+def connect(url: str) -> AsyncEngine:
+    """A pool for asyncio code; `url` is "postgresql://user:password@host:port/database"."""
+    return create_async_engine(_psycopg(url), **_pool(STATEMENT_TIMEOUT_MS))
+
+
+def connect_blocking(url: str, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Engine:
+    """The same for code that runs in a thread."""
+    return create_engine(_psycopg(url), **_pool(statement_timeout_ms))
+
+
+def migrate(package: str, owner_url: str, service_url: str) -> None:
+    """Brings the database to the newest revision of `<package>/migrations`, as its owner.
+
+    The role in `service_url` is created where it is missing and may then read and write every table's rows, and nothing
+    more: a service that is broken into can't drop or alter a table. Several of these may start at a time; one works.
+    """
+    engine = connect_blocking(owner_url, statement_timeout_ms=0)
+    config = Config()
+    config.set_main_option("script_location", str(resources.files(package) / "migrations"))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        _grant(connection, make_url(service_url))
+    engine.dispose()
+
+
+def _grant(connection: Connection, service: URL) -> None:
+    """Creates the service's role where it is missing, and grants it rows only (a test may run as the owner)."""
+    quote = connection.dialect.identifier_preparer.quote
+    owner = connection.execute(text("SELECT current_user")).scalar_one()
+    if service.username is None or service.username == owner:
+        return
+    role = quote(service.username)
+    known = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": service.username})
+    if known.first() is None:
+        literal = text("SELECT quote_literal(:password)")
+        password = connection.execute(literal, {"password": str(service.password or "")}).scalar_one()
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD {password}".replace("%", "%%"))
+    connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA public TO {role}")
+    connection.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+    connection.exec_driver_sql(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+
+
+def _psycopg(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def _pool(statement_timeout_ms: int) -> dict[str, object]:
+    return {
+        "pool_size": POOL_SIZE,
+        "max_overflow": POOL_OVERFLOW,
+        "pool_timeout": POOL_WAIT_SECONDS,
+        "pool_pre_ping": True,
+        "connect_args": {
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "options": f"-c statement_timeout={statement_timeout_ms}",
+        },
+    }

@@ -1,0 +1,147 @@
+"""The gRPC server: identity, deadline, span, metrics and error mapping for every call, in one interceptor."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from chassis import logs, telemetry
+from chassis.errors import CasebookError, DeadlineExceeded, Unauthenticated, to_status
+from chassis.identity import TokenKeys, acting_as
+from chassis.rpc.deadline import deadline
+from chassis.settings import Settings
+
+OPEN_SERVICES = (
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "grpc.reflection.v1.ServerReflection",
+)
+"""Probes and tools ask these without an identity."""
+
+Handler = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
+
+_log = logs.logger(__name__)
+_tracer = telemetry.tracer(__name__)
+_duration = telemetry.latency_histogram("casebook.rpc.server.duration", "Time from a call's start to its status")
+_in_flight = telemetry.meter(__name__).create_up_down_counter("casebook.rpc.server.in_flight", description="Calls now")
+
+
+def create_server(settings: Settings, keys: TokenKeys) -> grpc.aio.Server:
+    """A server that is not bound or started yet; its servicers raise `CasebookError`s and read `current_identity()`."""
+    return grpc.aio.server(
+        interceptors=[CallInterceptor(keys, settings.default_deadline_seconds)],
+        maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+        options=[
+            ("grpc.max_receive_message_length", settings.max_message_bytes),
+            ("grpc.max_send_message_length", settings.max_message_bytes),
+            # A port that another process holds is an error, not a second listener beside it.
+            ("grpc.so_reuseport", 0),
+            # Clients ping every 30 s on an idle channel (chassis.rpc.client); more often is abuse.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            # Channels are renewed now and then, so that new replicas get their share of long-lived clients.
+            ("grpc.max_connection_age_ms", 300_000),
+            ("grpc.max_connection_age_grace_ms", 30_000),
+        ],
+    )
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps each method once; a call then costs one dictionary look-up here and the wrapper itself."""
+
+    def __init__(self, keys: TokenKeys, default_deadline_seconds: float) -> None:
+        self._keys = keys
+        self._default_deadline = default_deadline_seconds
+        self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """The method's handler with everything around it; streams and open services pass as they are."""
+        path = handler_call_details.method
+        wrapped = self._wrapped.get(path)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
+        service, _, method = path.lstrip("/").partition("/")
+        if handler is None or handler.unary_unary is None or service in OPEN_SERVICES:
+            return handler
+        wrapped = grpc.unary_unary_rpc_method_handler(
+            self._around(handler.unary_unary, service, method),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        self._wrapped[path] = wrapped
+        return wrapped
+
+    def _around(self, handler: Handler, service: str, method: str) -> Handler:
+        codes = {
+            code: {"service": service, "method": method, "code": code.name}
+            for code in (*grpc.StatusCode, grpc.StatusCode.OK)
+        }
+        running = {"service": service, "method": method}
+        span_name = f"{service}/{method}"
+
+        async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            started = time.perf_counter()
+            _in_flight.add(1, running)
+            code = grpc.StatusCode.OK
+            metadata = dict(context.invocation_metadata() or ())
+            parent = telemetry.context_from(metadata)
+            with _tracer.start_as_current_span(
+                span_name, parent, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
+            ) as span:
+                try:
+                    return await self._run(handler, request, context, metadata)
+                except CasebookError as error:
+                    code = error.code
+                    span.set_status(Status(StatusCode.ERROR, error.message))
+                    await context.abort_with_status(rpc_status.to_status(to_status(error)))
+                except asyncio.CancelledError:
+                    code = grpc.StatusCode.CANCELLED
+                    raise
+                except grpc.aio.AbortError:
+                    code = context.code() or grpc.StatusCode.UNKNOWN
+                    raise
+                except Exception as error:  # noqa: BLE001 - the last line of defence; the caller gets no internals
+                    code = grpc.StatusCode.INTERNAL
+                    span.record_exception(error)
+                    span.set_status(Status(StatusCode.ERROR, "unhandled"))
+                    _log.exception("a call failed on an unexpected error", method=span_name)
+                    await context.abort(code, f"{span_name} failed on an unexpected error; trace {_trace_id(span)}")
+                finally:
+                    _in_flight.add(-1, running)
+                    _duration.record(time.perf_counter() - started, codes[code])
+                    span.set_attribute("rpc.grpc.status_code", code.value[0])
+
+        return call
+
+    async def _run(
+        self, handler: Handler, request: Any, context: grpc.aio.ServicerContext, metadata: dict[str, str]
+    ) -> Any:
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("the call carries no bearer token in its metadata")
+        identity = self._keys.verify(token)
+        given = context.time_remaining()
+        if given is not None:
+            # gRPC itself cancels the handler when a deadline that came with the call has passed.
+            with acting_as(identity), deadline(given):
+                return await handler(request, context)
+        try:
+            async with asyncio.timeout(self._default_deadline):
+                with acting_as(identity), deadline(self._default_deadline):
+                    return await handler(request, context)
+        except TimeoutError:
+            raise DeadlineExceeded(f"a call without a deadline gets {self._default_deadline} s") from None
+
+
+def _trace_id(span: trace.Span) -> str:
+    return f"{span.get_span_context().trace_id:032x}"

@@ -1,0 +1,102 @@
+"""Settings come from environment variables alone, are checked once at start, and never change while a process runs."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "CASEBOOK_"
+
+
+def _host_and_port(value: str) -> str:
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ValueError("must be host:port with a port from 0 to 65535")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_host_and_port)]
+
+
+class Settings(BaseSettings):
+    """What every process of every service is told; a service adds its own fields in its `settings.py`.
+
+    A secret may stand in a file: `CASEBOOK_X_FILE=/run/secrets/x` fills `CASEBOOK_X` where that is not set.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    environment: str = "embedded"
+    """A label on logs, traces and metrics. Nothing branches on it."""
+    instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", min_length=1, max_length=128)
+    """Which replica this is."""
+
+    grpc_listen: Address = "127.0.0.1:50051"
+    """Where the gRPC server listens. Port 0 takes any free one."""
+    ops_listen: Address = "127.0.0.1:9090"
+    """Where /livez, /readyz and /metrics are served, apart from the service's own traffic."""
+    default_deadline_seconds: float = Field(5.0, gt=0, le=300)
+    """The deadline of a call that came with none, and the longest that an outgoing call may take."""
+    max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024)
+    """The largest gRPC message in either direction; a larger one ends in RESOURCE_EXHAUSTED."""
+    max_concurrent_rpcs: int = Field(512, ge=1, le=100_000)
+    """Calls in flight; one more ends in RESOURCE_EXHAUSTED."""
+    drain_seconds: float = Field(20.0, ge=0, le=600)
+    """How long after SIGTERM the calls in flight may take to end."""
+
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """The lowest level that is logged."""
+    otlp_endpoint: str = Field("", pattern="^(https?://.+)?$")
+    """Where traces go over OTLP/gRPC, e.g. http://collector:4317. Empty: nowhere."""
+    trace_file: str = ""
+    """A file that traces are appended to as OTLP JSON lines. Empty: none."""
+    trace_sample_ratio: float = Field(1.0, ge=0, le=1)
+    """The share of traces begun here that is recorded; a trace that came with the call keeps its caller's choice."""
+
+    token_keys: SecretStr = SecretStr("")
+    """Keys of the tokens between services, "id:secret[,id:secret]": the first signs, all verify."""
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    """Kafka's brokers, "host:port[,host:port]"."""
+    kafka_api_version: str = Field("", pattern=r"^(\d+\.\d+(\.\d+)?)?$")
+    """Pins the protocol for a broker that cannot be asked, "2.1" for librdkafka's mock cluster. Empty: ask."""
+    kafka_partition_budget_bytes: int = Field(0, ge=0)
+    """What a partition may hold that no consumer has committed yet; more is refused. 0: the broker decides."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Redis, for what can be rebuilt or expires."""
+    database_url: SecretStr = SecretStr("")
+    """This service's PostgreSQL database, as the lesser role that the service runs as."""
+    database_owner_url: SecretStr = SecretStr("")
+    """The same database as its owner; only `migrate` is given it."""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(settings_class: type[S]) -> S:
+    """Reads and checks the environment.
+
+    A wrong value ends the process with status 2 and one line a variable, naming it; the value itself is not printed,
+    since it may be a secret.
+    """
+    try:
+        return settings_class(**_secrets_from_files(settings_class))
+    except ValidationError as error:
+        for problem in error.errors():
+            variable = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{variable}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - no logger without settings
+        raise SystemExit(2) from None
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+
+
+def _secrets_from_files(settings_class: type[Settings]) -> dict[str, Any]:
+    names = (name for name in settings_class.model_fields if f"{PREFIX}{name.upper()}" not in os.environ)
+    files = {name: os.environ.get(f"{PREFIX}{name.upper()}_FILE", "") for name in names}
+    return {name: Path(path).read_text().strip() for name, path in files.items() if path}
