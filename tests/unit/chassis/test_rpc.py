@@ -173,10 +173,12 @@ async def test_another_call_is_sent_once():
 
 
 async def test_a_message_over_the_limit_is_refused():
-    async with running(max_message_bytes=1024) as (servicer, _, port):
-        async with connect(f"127.0.0.1:{port}", Settings(token_keys=KEYS)) as channel:
-            with acting_as(ANNA), pytest.raises(grpc.aio.AioRpcError) as refused:
-                await rpc.RecommenderServiceStub(channel).GetItem(pb.GetItemRequest(item_id="x" * 5000))
+    async with (
+        running(max_message_bytes=1024) as (servicer, _, port),
+        connect(f"127.0.0.1:{port}", Settings(token_keys=KEYS)) as channel,
+    ):
+        with acting_as(ANNA), pytest.raises(grpc.aio.AioRpcError) as refused:
+            await rpc.RecommenderServiceStub(channel).GetItem(pb.GetItemRequest(item_id="x" * 5000))
 
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert servicer.seen == []
