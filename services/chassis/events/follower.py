@@ -1,0 +1,125 @@
+"""Following a compacted topic: every replica reads all of it from the start, then goes on as it grows."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Generic
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError
+
+from chassis import logs
+from chassis.errors import Unavailable
+from chassis.events import tracing
+from chassis.events.connection import client_options
+from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
+from chassis.events.retries import Retries
+from chassis.identity import acting_as, service_identity
+from chassis.settings import Settings
+
+_log = logs.logger(__name__)
+
+
+class TopicFollower(Generic[M]):
+    """Keeps what this process holds in memory the same as a topic. It has no group, so it commits nothing.
+
+    `caught_up` is set once everything that the topic held when it started has been applied.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topic: str,
+        message_class: type[M],
+        function: Callable[[Event[M]], None],
+        *,
+        service: str = "follower",
+        retries: Retries = Retries(outage_seconds=60.0),  # noqa: B008 - frozen
+    ) -> None:
+        """`function` is called for each event in order, by the thread of `run`; a repeated one must change nothing."""
+        self.caught_up = threading.Event()
+        self._settings = settings
+        self._topic = topic
+        self._message_class = message_class
+        self._function = function
+        self._service = service
+        self._retries = retries
+        self._goal: dict[TopicPartition, int] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Follows until `stop` is set.
+
+        A poison message is skipped and logged: the next one of its key replaces it. Raises what `function` raises once
+        its retries are spent, since a replica that skipped an event would answer from a state that never was.
+        """
+        consumer = self._connect()
+        try:
+            while not stop.is_set():
+                for records in consumer.poll(timeout_ms=500).values():
+                    for record in records:
+                        self._apply(record, stop)
+                        if stop.is_set():
+                            return
+                if not self.caught_up.is_set():
+                    self._compare_with_goal(consumer)
+        finally:
+            consumer.close(timeout_ms=2000)
+
+    def _connect(self) -> KafkaConsumer:
+        try:
+            return KafkaConsumer(
+                self._topic,
+                **client_options(self._settings, f"{self._service}.follower"),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                metadata_max_age_ms=30_000,
+            )
+        except KafkaError as error:
+            raise Unavailable("kafka", str(error)) from error
+
+    def _apply(self, record: ConsumerRecord, stop: threading.Event) -> None:
+        attempts = 0
+        started = time.monotonic()
+        while True:
+            attempts += 1
+            try:
+                return self._call(record, attempts)
+            except PoisonMessage as error:
+                _log.error("a poison message was skipped", why=error.reason, topic=record.topic, offset=record.offset)
+                return None
+            except Exception:
+                out_of_time = time.monotonic() - started > self._retries.outage_seconds
+                if attempts >= self._retries.attempts or out_of_time:
+                    raise
+                _log.warning("an attempt at an event failed", topic=record.topic, offset=record.offset, exc_info=True)
+            if stop.wait(self._retries.delay(attempts)):
+                return None
+
+    def _call(self, record: ConsumerRecord, attempts: int) -> None:
+        envelope = Envelope.from_headers(record.headers)
+        key = (record.key or b"").decode(errors="replace")
+        message = decode(self._message_class, envelope, record.value)
+        event = Event(record.topic, record.partition, record.offset, key, envelope, message, attempts)
+        span = tracing.process_span(record.topic, "", record.partition, record.offset, key, envelope, attempts)
+        # A replica that starts reads the past, whose traces are over: it adds nothing to them.
+        with (
+            acting_as(service_identity(self._service, envelope.tenant)),
+            span if self.caught_up.is_set() else nullcontext(),
+        ):
+            self._function(event)
+
+    def _compare_with_goal(self, consumer: KafkaConsumer) -> None:
+        try:
+            assigned = consumer.assignment()
+            if not self._goal and assigned:
+                self._goal = consumer.end_offsets(list(assigned), timeout_ms=2000)
+            reached = [(consumer.position(tp, timeout_ms=2000) or 0) >= end for tp, end in self._goal.items()]
+        except KafkaError as error:
+            _log.warning("how far the topic reaches is not known yet", topic=self._topic, why=str(error))
+            return
+        if reached and all(reached):
+            _log.info("caught up", topic=self._topic, events=sum(self._goal.values()))
+            self.caught_up.set()

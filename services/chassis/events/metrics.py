@@ -1,0 +1,53 @@
+"""RED metrics of every topic, and how far a group is behind."""
+
+from collections.abc import Iterable
+
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from chassis import telemetry
+
+_meter = telemetry.meter("casebook.events")
+
+publish_duration = telemetry.latency_histogram(
+    "casebook.event.publish.duration",
+    "From publish to the broker's acknowledgement, by topic and outcome (published, refused, failed).",
+)
+process_duration = telemetry.latency_histogram(
+    "casebook.event.process.duration",
+    "One attempt at handling an event, by topic, group and outcome (done, retried, dead).",
+)
+event_age = _meter.create_histogram(
+    "casebook.event.age",
+    unit="s",
+    description="From the event's own time to the end of its effect, by topic and group.",
+    explicit_bucket_boundaries_advisory=[0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600],
+)
+dead_letters = _meter.create_counter(
+    "casebook.event.dead.letters", description="Events written to a dead-letter topic, by topic and group."
+)
+
+_lag: dict[tuple[str, str, int], int] = {}
+
+
+def set_lag(group: str, topic: str, partition: int, events: int) -> None:
+    """Events of the partition whose effect `group` has not had yet."""
+    _lag[(group, topic, partition)] = events
+
+
+def forget_lag(group: str) -> None:
+    """The group's partitions may belong to another process now, which reports them."""
+    for key in [key for key in _lag if key[0] == group]:
+        del _lag[key]
+
+
+def _observe_lag(_options: CallbackOptions) -> Iterable[Observation]:
+    for (group, topic, partition), events in list(_lag.items()):
+        yield Observation(events, {"group": group, "topic": topic, "partition": str(partition)})
+
+
+_meter.create_observable_gauge(
+    "casebook.consumer.lag",
+    unit="{event}",
+    callbacks=[_observe_lag],
+    description="Events that a consumer group has not handled yet, by group, topic and partition.",
+)

@@ -1,0 +1,156 @@
+"""Publishing: over when the broker has acknowledged, or refused in words that the caller can act on."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from google.protobuf.message import Message
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from chassis import telemetry
+from chassis.errors import LimitExceeded, Unavailable
+from chassis.events import tracing
+from chassis.events.connection import client_options
+from chassis.events.envelope import Envelope, Headers, new_event_id
+from chassis.events.pending import Pending
+from chassis.settings import Settings
+
+MAX_IN_FLIGHT = 2000
+"""Events that await their acknowledgement; one more is refused at once (kafka-python's own buffer has no bound)."""
+MAX_EVENT_BYTES = 1_000_000
+"""What one event may take with key and headers. Kafka's own default is 1 MiB a batch."""
+MAX_REQUEST_BYTES = 1024 * 1024
+"""The rest is for the `dlq_` headers of a dead letter."""
+
+
+class EventProducer:
+    """Publishes typed events. Safe to share between threads and tasks; one a process is enough.
+
+    It connects when first used, so that a service starts while Kafka is away and says so through its readiness.
+    """
+
+    def __init__(self, settings: Settings, source: str) -> None:
+        self._settings = settings
+        self._source = source
+        self._deadline = settings.default_deadline_seconds
+        self._in_flight = threading.BoundedSemaphore(MAX_IN_FLIGHT)
+        self._connecting = threading.Lock()
+        self._kafka: KafkaProducer | None = None
+        # kafka-python's send() blocks while it asks for a topic's partitions: never on the event loop.
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="kafka-publish")
+
+    async def publish(
+        self,
+        topic: str,
+        key: str,
+        message: Message,
+        tenant: str,
+        *,
+        event_id: str | None = None,
+        time: datetime | None = None,
+    ) -> None:
+        """Publishes and returns once the broker has acknowledged with all in-sync replicas.
+
+        `key` decides the partition, and so what keeps its order. Raises Unavailable where there is no acknowledgement
+        within the deadline (the event may yet have been written: publish again under the same `event_id`, which
+        consumers deduplicate by), LimitExceeded where the event is larger than `MAX_EVENT_BYTES`.
+        """
+        envelope = self.envelope(message, tenant, event_id, time)
+        loop = asyncio.get_running_loop()
+        pending = await loop.run_in_executor(
+            self._threads, self.begin, topic, key, message.SerializeToString(), envelope
+        )
+        await asyncio.wrap_future(pending.outcome)
+
+    def publish_blocking(
+        self,
+        topic: str,
+        key: str,
+        message: Message,
+        tenant: str,
+        *,
+        event_id: str | None = None,
+        time: datetime | None = None,
+    ) -> None:
+        """The same for a thread."""
+        envelope = self.envelope(message, tenant, event_id, time)
+        self.begin(topic, key, message.SerializeToString(), envelope).wait()
+
+    def envelope(
+        self, message: Message, tenant: str, event_id: str | None = None, time: datetime | None = None
+    ) -> Envelope:
+        """The envelope of an event that is published now, in the running trace."""
+        return Envelope(
+            id=event_id or new_event_id(),
+            type=message.DESCRIPTOR.full_name,
+            source=self._source,
+            tenant=tenant,
+            time=time or datetime.now(UTC),
+            traceparent=telemetry.current_traceparent(),
+        )
+
+    def begin(self, topic: str, key: str, payload: bytes, envelope: Envelope) -> Pending:
+        """Hands an event over and returns before it is acknowledged, for who publishes many (the outbox's relay).
+
+        The span of publishing is a child of `envelope.traceparent`. Blocks while a topic's partitions are asked for.
+        """
+        span = tracing.start_send_span(topic, key, envelope)
+        headers = replace(envelope, traceparent=tracing.traceparent_of(span) or envelope.traceparent).to_headers()
+        pending = Pending(topic, span)
+        size = event_bytes(key, payload, headers)
+        if size > MAX_EVENT_BYTES:
+            pending.fail(LimitExceeded(f"an event of {size} bytes for {topic}", f"{MAX_EVENT_BYTES} bytes"))
+        else:
+            self._send(topic, key.encode(), payload, headers, pending)
+        return pending
+
+    def forward(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        """Writes a record as it is, with its own headers: to a dead-letter topic, and back. Raises Unavailable."""
+        pending = Pending(topic)
+        self._send(topic, key, value, headers, pending)
+        pending.wait()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Waits up to `timeout` seconds for what is in flight, then lets go."""
+        with self._connecting:
+            kafka, self._kafka = self._kafka, None
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if kafka is not None:
+            kafka.close(timeout=timeout)
+
+    def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, pending: Pending) -> None:
+        if not self._in_flight.acquire(blocking=False):
+            why = f"{MAX_IN_FLIGHT} events await their acknowledgement"
+            pending.fail(Unavailable("kafka", why, retry_after_seconds=1.0))
+            return
+        pending.outcome.add_done_callback(lambda _outcome: self._in_flight.release())
+        try:
+            record = self._connected().send(topic, value, key=key, headers=headers)
+        except KafkaError as error:
+            pending.fail(error)
+        else:
+            record.add_callback(pending.succeed)
+            record.add_errback(pending.fail)
+
+    def _connected(self) -> KafkaProducer:
+        with self._connecting:
+            if self._kafka is None:
+                milliseconds = int(self._deadline * 1000)
+                self._kafka = KafkaProducer(
+                    **client_options(self._settings, self._source) | {"bootstrap_timeout_ms": milliseconds},
+                    acks="all",
+                    delivery_timeout_ms=milliseconds,
+                    request_timeout_ms=milliseconds,
+                    max_block_ms=milliseconds,
+                    max_request_size=MAX_REQUEST_BYTES,
+                )
+            return self._kafka
+
+
+def event_bytes(key: str, payload: bytes, headers: Headers) -> int:
+    """What an event takes in the log, a little over: its parts and the framing of a batch of one."""
+    framing = 61 + 21 + 5 * len(headers)
+    return framing + len(key.encode()) + len(payload) + sum(len(name) + len(value) for name, value in headers)

@@ -1,0 +1,158 @@
+"""Topics as data: what `infra/kafka/topics.yaml` says, and making a cluster say the same."""
+
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownBrokerIdError,
+    UnsupportedVersionError,
+)
+
+from chassis.errors import InvalidField, Unavailable
+from chassis.events.burial import topic_of
+from chassis.events.connection import client_options
+from chassis.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as it should be."""
+
+    name: str
+    partitions: int
+    replication: int
+    key: str = ""
+    """What decides the partition, for people."""
+    groups: tuple[str, ...] = ()
+    """The consumer groups that read it."""
+    configs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply` did and found."""
+
+    created: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    """One line a change made: a topic, a setting, from what to what."""
+    differing: tuple[str, ...] = ()
+    """One line a difference that is not touched: fewer partitions, another replication, a topic that the file lacks."""
+    skipped: str = ""
+    """Why nothing was done, where the cluster cannot do it."""
+
+
+def load(path: Path) -> list[Topic]:
+    """Reads the file; each topic brings its dead-letter topic. Raises InvalidField, naming the topic and the field."""
+    document = yaml.safe_load(path.read_text())
+    defaults, dead_letters = document["defaults"], document["dead_letters"]
+    topics = []
+    for name, entry in document["topics"].items():
+        unknown = entry.keys() - {"partitions", "replication", "key", "groups", "configs"}
+        if unknown:
+            raise InvalidField(f"{path}: topics.{name}", f"unknown fields {sorted(unknown)}")
+        topics.append(_topic(name, defaults | entry))
+        topics.append(_topic(topic_of(name), defaults | {"key": entry.get("key", "")} | dead_letters))
+    return topics
+
+
+def _topic(name: str, entry: dict[str, Any]) -> Topic:
+    return Topic(
+        name=name,
+        partitions=entry["partitions"],
+        replication=entry["replication"],
+        key=entry.get("key", ""),
+        groups=tuple(entry.get("groups", ())),
+        configs={key: _text(value) for key, value in entry.get("configs", {}).items()},
+    )
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def apply(settings: Settings, topics: list[Topic]) -> Applied:
+    """Creates what is missing and changes settings that differ; deletes nothing, and names what it leaves alone.
+
+    Repeating it changes nothing. Partitions are not added (a key would move to another one and lose its order) and
+    replication is not changed: both are named in `differing`. Raises Unavailable where no broker answers.
+    """
+    try:
+        with closing(KafkaAdminClient(**client_options(settings, "casebook.topics"))) as admin:
+            return _apply(admin, topics)
+    except (UnknownBrokerIdError, UnsupportedVersionError, KafkaConnectionError) as error:
+        if not settings.kafka_api_version:
+            raise Unavailable("kafka", str(error)) from error
+        # librdkafka's mock cluster. It has named its topics by now, so it is no broker that is down.
+        return Applied(
+            skipped=f"the cluster at {settings.kafka_bootstrap} has no CreateTopics: it makes topics when used"
+        )
+    except KafkaError as error:
+        raise Unavailable("kafka", str(error)) from error
+
+
+def _apply(admin: KafkaAdminClient, topics: list[Topic]) -> Applied:
+    existing = {entry["name"]: entry for entry in admin.describe_topics() if not entry["is_internal"]}
+    missing = [topic for topic in topics if topic.name not in existing]
+    if missing:
+        _create(admin, missing)
+    present = [topic for topic in topics if topic.name in existing]
+    changed = _change_configs(admin, present)
+    differing = [line for topic in present for line in _differences(topic, existing[topic.name])]
+    unknown = sorted(existing.keys() - {topic.name for topic in topics})
+    return Applied(
+        created=tuple(topic.name for topic in missing),
+        changed=tuple(changed),
+        differing=(*differing, *(f"{name}: exists and stands in no file" for name in unknown)),
+    )
+
+
+def _create(admin: KafkaAdminClient, topics: list[Topic]) -> None:
+    wanted = {
+        topic.name: {
+            "num_partitions": topic.partitions,
+            "replication_factor": topic.replication,
+            "configs": topic.configs,
+        }
+        for topic in topics
+    }
+    try:
+        admin.create_topics(wanted)
+    except TopicAlreadyExistsError:  # another `apply` was faster
+        admin.create_topics(wanted, raise_errors=False)
+    admin.wait_for_topics(list(wanted))
+
+
+def _change_configs(admin: KafkaAdminClient, topics: list[Topic]) -> list[str]:
+    if not topics:
+        return []
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
+    held = admin.describe_configs(resources, config_filter="all")["topic"]
+    changed, changes = [], []
+    for topic in topics:
+        now = {key: held[topic.name][key]["value"] for key in topic.configs}
+        differing = {key: value for key, value in topic.configs.items() if now[key] != value}
+        changed += [f"{topic.name}: {key} from {now[key]} to {value}" for key, value in differing.items()]
+        if differing:
+            changes.append(ConfigResource(ConfigResourceType.TOPIC, topic.name, differing))
+    if changes:
+        admin.alter_configs(changes)
+    return changed
+
+
+def _differences(topic: Topic, entry: dict[str, Any]) -> list[str]:
+    partitions = len(entry["partitions"])
+    replicas = {len(partition["replica_nodes"]) for partition in entry["partitions"]}
+    lines = []
+    if partitions != topic.partitions:
+        lines.append(f"{topic.name}: has {partitions} partitions, the file says {topic.partitions}")
+    if replicas != {topic.replication}:
+        lines.append(f"{topic.name}: has {sorted(replicas)} replicas, the file says {topic.replication}")
+    return lines
