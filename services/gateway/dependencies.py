@@ -1,0 +1,61 @@
+"""What the routes stand on: one object, made by `gateway.wiring` for real and by a test with its own parts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+from google.protobuf.message import Message
+
+from casebook.recommender.v1.recommender_pb2_grpc import RecommenderServiceStub
+from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceStub
+from chassis.health import Readiness
+from gateway.idempotency import Attempt, Records
+from gateway.keys import KeyRing
+from gateway.ratelimit import RateLimiter
+from gateway.settings import GatewaySettings
+
+
+class Publisher(Protocol):
+    """What accepts events: `chassis.events.EventProducer`."""
+
+    async def publish(
+        self, topic: str, key: str, message: Message, *, tenant: str, event_id: str | None = None
+    ) -> None:
+        """Returns once the broker has acknowledged; raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """Everything that the application is given."""
+
+    settings: GatewaySettings
+    recommender: RecommenderServiceStub
+    releases: ReleaseServiceStub
+    publisher: Publisher
+    keys: KeyRing
+    rate_limiter: RateLimiter
+    records: Records
+    readiness: Readiness
+    clock: Callable[[], datetime]
+
+
+def of(request: Request) -> Dependencies:
+    """The application's dependencies."""
+    dependencies: Dependencies = request.app.state.dependencies
+    return dependencies
+
+
+# FastAPI runs a plain function in a thread; a coroutine stays on the loop.
+async def _dependencies(request: Request) -> Dependencies:
+    return of(request)
+
+
+async def _attempt(request: Request) -> Attempt:
+    attempt: Attempt = request.state.attempt
+    return attempt
+
+
+Given = Annotated[Dependencies, Depends(_dependencies)]
+CurrentAttempt = Annotated[Attempt, Depends(_attempt)]

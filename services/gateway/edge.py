@@ -1,0 +1,147 @@
+"""What every request to the API passes before its route sees it: deadline, key, rate limit, size, idempotency key."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.types import Message, Receive
+
+from chassis import logs
+from chassis.errors import DeadlineExceeded, InvalidField, LimitExceeded, Unauthenticated, Unavailable
+from chassis.identity import acting_as, current_identity
+from chassis.rpc.deadline import deadline
+from gateway import dependencies, idempotency
+from gateway.idempotency import Attempt, RequestKey, StoredAnswer
+from gateway.keys import ApiKey, Credential
+from gateway.problems import BodyTooLarge, UnsupportedMediaType
+from gateway.settings import GatewaySettings
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_log = logs.logger(__name__)
+
+
+class EdgeRoute(APIRoute):
+    """A route of the API. Who is not let in costs no more than a look-up: the body is read after key and rate limit."""
+
+    def get_route_handler(self) -> Handler:
+        """The route's own handler with the edge around it."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            seconds = _seconds_given(request, dependencies.of(request).settings)
+            try:
+                async with asyncio.timeout(seconds):
+                    with deadline(seconds):
+                        key = await _authenticate(request)
+                        await _limit_rate(request, key)
+                        body = await _read_body(request)
+                        with acting_as(key.identity):
+                            return await self.answer(Request(request.scope, _replaying(body)), body, handle)
+            except TimeoutError:
+                raise DeadlineExceeded(f"{request.method} {self.path_format} within {seconds:g} s") from None
+
+        return guarded
+
+    async def answer(self, request: Request, body: bytes, handle: Handler) -> Response:
+        """Runs the route."""
+        request.state.attempt = Attempt.new()
+        return await handle(request)
+
+
+class IdempotentRoute(EdgeRoute):
+    """A route whose effect happens once for each `Idempotency-Key`."""
+
+    async def answer(self, request: Request, body: bytes, handle: Handler) -> Response:
+        """Runs the route, or repeats the answer that it gave."""
+        key = RequestKey.of(request, self.path_format, body, current_identity())
+        if key is None:
+            return await super().answer(request, body, handle)
+        records = dependencies.of(request).records
+        begun = await records.begin(key)
+        if isinstance(begun, StoredAnswer):
+            replayed = {idempotency.REPLAYED_HEADER: "true"}
+            return Response(begun.body, begun.status, replayed, begun.media_type)
+        request.state.attempt = begun
+        try:
+            response = await handle(request)
+        except BaseException:  # an error, or the deadline's cancellation
+            await _release(records, key)
+            raise
+        await _complete(records, key, response)
+        return response
+
+
+async def _authenticate(request: Request) -> ApiKey:
+    scheme, text = get_authorization_scheme_param(request.headers.get("Authorization"))
+    if scheme.lower() != "bearer" or not text:
+        raise Unauthenticated("send an API key: `Authorization: Bearer cb_...`")
+    return await dependencies.of(request).keys.authenticate(Credential.parse(text))
+
+
+async def _limit_rate(request: Request, key: ApiKey) -> None:
+    limiter = dependencies.of(request).rate_limiter
+    decision = await limiter.take(key.key_id)
+    if decision is None:
+        return
+    request.state.headers = {"RateLimit-Policy": limiter.quota.policy, "RateLimit": decision.header}
+    if not decision.allowed:
+        quota = limiter.quota
+        limit = f"{quota.per_second:g} requests a second, {quota.burst} at once"
+        raise LimitExceeded(f"API key {key.key_id}", limit, decision.retry_after_seconds)
+
+
+async def _read_body(request: Request) -> bytes:
+    """The whole body. One that is over the limit is not read to its end, whether it said its length or not."""
+    limit = dependencies.of(request).settings.max_body_bytes
+    announced = request.headers.get("Content-Length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise BodyTooLarge(limit)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BodyTooLarge(limit)
+    content_type = request.headers.get("Content-Type", "")
+    if body and content_type.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType(content_type)
+    return bytes(body)
+
+
+def _replaying(body: bytes) -> Receive:
+    """An ASGI `receive` that gives a body which has been read already."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _seconds_given(request: Request, settings: GatewaySettings) -> float:
+    text = request.headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return min(settings.default_deadline_seconds, settings.max_deadline_seconds)
+    longest = int(settings.max_deadline_seconds * 1000)
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= longest):
+        raise InvalidField(TIMEOUT_HEADER, f"a whole number from 1 to {longest}", text)
+    return int(text) / 1000
+
+
+async def _release(records: idempotency.Records, key: RequestKey) -> None:
+    try:
+        await records.release(key)
+    except Unavailable as error:
+        _log.warning("an idempotency key stays taken until its lease ends", reason=error.message)
+
+
+async def _complete(records: idempotency.Records, key: RequestKey, response: Response) -> None:
+    try:
+        await records.complete(key, StoredAnswer(response.status_code, response.media_type or "", bytes(response.body)))
+    except Unavailable as error:
+        # What was asked for has been done, so the client hears of its success. Sent again, the request runs once more
+        # after the lease, under the same ids.
+        _log.warning("an answer was not stored under its idempotency key", reason=error.message)

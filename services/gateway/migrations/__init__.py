@@ -1,0 +1,1 @@
+"""The gateway's tables, by Alembic; `python -m gateway migrate` applies them."""
