@@ -249,7 +249,7 @@ class EventConsumer:
             metrics.set_lag(self.group, tp.topic, tp.partition, end - (positions[tp] or 0) + self._lanes.held(tp))
 
 
-class _OnRebalance(ConsumerRebalanceListener):  # type: ignore[misc]
+class _OnRebalance(ConsumerRebalanceListener):
     """Lets go of all records when partitions may move: whoever gets one starts at its committed offset.
 
     kafka-python calls it while the consumer's thread waits inside `poll` or `close`: nothing else touches the lanes.

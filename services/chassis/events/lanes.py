@@ -1,7 +1,7 @@
 """The records that a consumer holds, one lane a partition: handled in order, waiting together when the first fails."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kafka import OffsetAndMetadata, TopicPartition
@@ -50,6 +50,9 @@ class Lanes:
         self._limit = limit
         self._by_partition: dict[TopicPartition, Lane] = {}
         self.settled: dict[TopicPartition, OffsetAndMetadata] = {}
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(list(self._by_partition.values()))
 
     @property
     def room(self) -> int:

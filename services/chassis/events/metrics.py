@@ -34,6 +34,11 @@ def set_lag(group: str, topic: str, partition: int, events: int) -> None:
     _lag[(group, topic, partition)] = events
 
 
+def lag(group: str, topic: str, partition: int) -> int | None:
+    """What was measured last; None where this process does not hold the partition."""
+    return _lag.get((group, topic, partition))
+
+
 def forget_lag(group: str) -> None:
     """The group's partitions may belong to another process now, which reports them."""
     for key in [key for key in _lag if key[0] == group]:
