@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from chassis.identity import Role
 
@@ -39,8 +38,8 @@ class Answer(BaseModel):
 class Actor(Request):
     """A known user, an anonymous session, or both when a session has signed in."""
 
-    user_id: Id | SkipJsonSchema[None] = None
-    session_id: Id | SkipJsonSchema[None] = None
+    user_id: Id | None = None
+    session_id: Id | None = None
 
     @model_validator(mode="after")
     def somebody(self) -> Self:
@@ -65,7 +64,7 @@ class RecommendationRequest(Actor):
 
     limit: int = Field(10, ge=1, le=100, description="How many items at most.")
     exclude_item_ids: list[Id] = Field([], max_length=1000, description="Items that must not come back.")
-    category: Label | SkipJsonSchema[None] = Field(None, description="Only items of this category.")
+    category: Label | None = Field(None, description="Only items of this category.")
     explain: bool = Field(False, description="Adds to every item how it came here, and the time of every stage.")
 
 
@@ -156,18 +155,16 @@ class Event(Actor):
         }
     )
 
-    id: Uuid7 | SkipJsonSchema[None] = Field(
+    id: Uuid7 | None = Field(
         None, description="A UUIDv7 that makes sending the event again harmless. Without it the gateway makes one."
     )
     item_id: Id
     action: Literal["impression", "click", "like", "dislike", "rate"]
-    occurred_at: AwareDatetime | SkipJsonSchema[None] = Field(
+    occurred_at: AwareDatetime | None = Field(
         None, description="When it happened: not before 7 days ago, not after 5 minutes from now. Without it: now."
     )
-    recommendation_id: Uuid7 | SkipJsonSchema[None] = Field(
-        None, description="The recommendation that showed the item."
-    )
-    rating: float | SkipJsonSchema[None] = Field(None, ge=1, le=5, description="Stars; with the action `rate` only.")
+    recommendation_id: Uuid7 | None = Field(None, description="The recommendation that showed the item.")
+    rating: float | None = Field(None, ge=1, le=5, description="Stars; with the action `rate` only.")
 
     @model_validator(mode="after")
     def rating_belongs_to_rate(self) -> Self:
@@ -207,7 +204,7 @@ class ItemContent(Request):
 
     title: str = Field(min_length=1, max_length=500, pattern=NO_CONTROL_CHARACTERS)
     categories: list[Label] = Field([], max_length=16)
-    year: int | SkipJsonSchema[None] = Field(None, ge=1, le=9999, description="Year of release.")
+    year: int | None = Field(None, ge=1, le=9999, description="Year of release.")
 
 
 class Item(Answer):
@@ -241,9 +238,9 @@ class UserProfile(Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"age": 27, "gender": "F", "occupation": "engineer"}]})
 
-    age: int | SkipJsonSchema[None] = Field(None, ge=1, le=130, description="Years.")
-    gender: Literal["F", "M"] | SkipJsonSchema[None] = None
-    occupation: Label | SkipJsonSchema[None] = None
+    age: int | None = Field(None, ge=1, le=130, description="Years.")
+    gender: Literal["F", "M"] | None = None
+    occupation: Label | None = None
 
 
 class User(Answer):
@@ -289,7 +286,7 @@ class Shadow(Request):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"version": "2"}]})
 
-    version: Version | SkipJsonSchema[None] = None
+    version: Version | None = None
     reason: Reason = ""
 
 
@@ -362,7 +359,7 @@ class NewKey(Request):
 
     principal: Id = Field(description="Who acts with this key, as it will stand in every record.")
     roles: list[Role] = Field(min_length=1, max_length=len(Role))
-    expires_in_days: int | SkipJsonSchema[None] = Field(None, ge=1, le=3650, description="Without it: never.")
+    expires_in_days: int | None = Field(None, ge=1, le=3650, description="Without it: never.")
 
 
 class Key(Answer):
