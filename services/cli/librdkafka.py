@@ -18,7 +18,10 @@ class MockCluster:
     def __init__(self) -> None:
         self._library = _load()
         error = ctypes.create_string_buffer(512)
-        handle = self._library.rd_kafka_new(_PRODUCER, self._library.rd_kafka_conf_new(), error, len(error))
+        configuration = self._library.rd_kafka_conf_new()
+        # It warns at its start that it has no server to connect to, which is meant to be so.
+        self._library.rd_kafka_conf_set(configuration, b"log_level", b"3", error, len(error))
+        handle = self._library.rd_kafka_new(_PRODUCER, configuration, error, len(error))
         if not handle:
             raise RuntimeError(f"librdkafka: {error.value.decode()}")
         self._cluster = self._library.rd_kafka_mock_cluster_new(handle, 1)
@@ -35,6 +38,12 @@ class MockCluster:
         """Tells clients to connect there: to the front that passes on to `address`."""
         self._library.rd_kafka_mock_broker_set_host_port(self._cluster, 1, host.encode(), port)
 
+    def create_topic(self, name: str, partitions: int) -> None:
+        """Creates a topic; one that is created by its first use has four partitions."""
+        status = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+        if status != 0:
+            raise RuntimeError(f"librdkafka: topic {name} was not created: error {status}")
+
 
 def _load() -> Any:
     import confluent_kafka.cimpl
@@ -44,10 +53,15 @@ def _load() -> Any:
     pointer = ctypes.c_void_p
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "rd_kafka_conf_new": (pointer, []),
+        "rd_kafka_conf_set": (
+            ctypes.c_int,
+            [pointer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t],
+        ),
         "rd_kafka_new": (pointer, [ctypes.c_int, pointer, ctypes.c_char_p, ctypes.c_size_t]),
         "rd_kafka_mock_cluster_new": (pointer, [pointer, ctypes.c_int]),
         "rd_kafka_mock_cluster_bootstraps": (ctypes.c_char_p, [pointer]),
         "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, [pointer, ctypes.c_int32]),
+        "rd_kafka_mock_topic_create": (ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int, ctypes.c_int]),
         "rd_kafka_mock_broker_set_host_port": (None, [pointer, ctypes.c_int32, ctypes.c_char_p, ctypes.c_int]),
     }
     for name, (result, arguments) in signatures.items():

@@ -1,50 +1,62 @@
-"""`python -m cli.mock_kafka --port 9092`: Kafka in memory, for a machine with Python alone.
+"""`python -m cli.mock_kafka serve`: Kafka in memory, for a machine with Python alone.
 
-librdkafka's mock cluster listens on a port of its own choice; a front on the given port passes the bytes on.
+librdkafka's mock cluster listens on a port of its own choice; the front listens where clients connect.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import signal
+from collections.abc import Iterable
 
+from opentelemetry.metrics import CallbackOptions, Observation
+from pydantic import FilePath
+
+from chassis import telemetry, topics
+from chassis.process import Process
+from chassis.process import main as run
+from chassis.settings import Address, Settings
+from cli.kafka_budget import Budget
+from cli.kafka_front import Front
 from cli.librdkafka import MockCluster
 
 
-async def _serve(port: int) -> None:
+class MockKafkaSettings(Settings):
+    """What the embedded broker is told."""
+
+    kafka_listen: Address = "127.0.0.1:9092"
+    """Where clients connect."""
+    kafka_topics_file: FilePath | None = None
+    """The topics that exist from the start, with the groups that read them. Others appear when they are used."""
+
+
+async def serve(process: Process[MockKafkaSettings]) -> None:
+    """Runs the cluster and its front until the process is stopped."""
+    settings = process.settings
+    declared = topics.load(settings.kafka_topics_file) if settings.kafka_topics_file else []
+    host, _, port = settings.kafka_listen.rpartition(":")
     cluster = MockCluster()
-    cluster.advertise("127.0.0.1", port)
-    host, mock_port = cluster.address
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection(host, mock_port)
-        await asyncio.gather(_pass_on(reader, upstream_writer), _pass_on(upstream_reader, writer))
-
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with await asyncio.start_server(connected, "127.0.0.1", port):
-        await stopping.wait()
+    cluster.advertise(host, int(port))
+    for topic in declared:
+        cluster.create_topic(topic.name, topic.partitions)
+    budget = Budget({topic.name: topic.groups for topic in declared})
+    _observe(budget)
+    front = Front(cluster.address, budget)
+    async with await asyncio.start_server(front.connected, host, int(port)):
+        await process.until_stopped()
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
+def _observe(budget: Budget) -> None:
+    def held_bytes(_options: CallbackOptions) -> Iterable[Observation]:
+        for (topic, partition), books in list(budget.partitions.items()):
+            yield Observation(books.held_bytes, {"topic": topic, "partition": str(partition)})
 
-
-def main() -> None:
-    """Serves until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    asyncio.run(_serve(parser.parse_args().port))
+    telemetry.meter(__name__).create_observable_gauge(
+        "casebook.embedded.kafka.held",
+        [held_bytes],
+        unit="By",
+        description="What the books hold of a partition: everything since the first event that a reader still needs",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run("kafka", MockKafkaSettings, {"serve": serve})

@@ -68,7 +68,7 @@ def _initialise(folder: Path, data: Path, password: str) -> None:
     if os.geteuid() == 0:
         os.chown(password_file, folder.stat().st_uid, folder.stat().st_gid)
     try:
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - the command is made here
             [
                 *(*_unprivileged(folder), str(_binaries() / "initdb"), "--pgdata", str(data)),
                 *("--username", SUPERUSER, "--pwfile", str(password_file), "--auth", "scram-sha-256"),

@@ -70,7 +70,7 @@ def http_ready(port: int, path: str = "/readyz") -> Probe:
 
     def probe() -> str | None:
         try:
-            with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_SECONDS):  # noqa: S310 - http and loopback only
+            with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_SECONDS):
                 return None
         except urllib.error.HTTPError as error:
             return f"{url} answers {error.code}: {_reason(error.read(2000))}"
