@@ -93,7 +93,7 @@ def largest_difference(expected: Array, received: Array) -> float:
     if not expected.size:
         return 0.0
     difference = np.abs(expected.astype(np.float64) - received.astype(np.float64))
-    return float(np.nan_to_num(difference, nan=np.inf).max())
+    return float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max())
 
 
 def _rows(served: ServedVersion, inputs: dict[str, Array]) -> int:

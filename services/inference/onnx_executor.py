@@ -135,6 +135,8 @@ class OnnxModel:
         specs = (*signature.inputs, *signature.outputs)
         self._strings = {spec.name for spec in specs if spec.datatype is BYTES}
         self._bfloats = {spec.name for spec in specs if spec.datatype is BF16}
+        if self._strings and self._bfloats:
+            raise ValueError("strings beside bfloat16 can't be passed to ONNX Runtime from Python")
 
     @property
     def runs_on_event_loop(self) -> bool:
@@ -185,8 +187,10 @@ class OnnxModel:
 
     def _compute(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         try:
-            if self._strings or self._bfloats:
-                return self._compute_converted(inputs, outputs)
+            if self._strings:
+                return self._compute_strings(inputs, outputs)
+            if self._bfloats:
+                return self._compute_bfloats(inputs, outputs)
             results: list[Array] = self._session.run(outputs, inputs, self._run_options)
         except InvalidField:
             raise
@@ -196,26 +200,28 @@ class OnnxModel:
             raise ModelError(self._files.model, self._files.version, str(error)) from error
         return results
 
-    def _compute_converted(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """The same for models with strings, which ONNX Runtime takes as `str`, or bfloat16, which numpy can't hold."""
-        values = {name: self._to_ort(name, array) for name, array in inputs.items()}
+    def _compute_strings(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """The same with strings, which ONNX Runtime takes and gives as `str`."""
+        decoded = {name: _decoded(name, array) if name in self._strings else array for name, array in inputs.items()}
+        results = self._session.run(outputs, decoded, self._run_options)
+        return [
+            _encoded(array) if name in self._strings else array for name, array in zip(outputs, results, strict=True)
+        ]
+
+    def _compute_bfloats(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """The same with bfloat16, which numpy can't hold: its bits go in, and are copied out, as they are."""
+        values = {}
+        for name, array in inputs.items():
+            contiguous = np.ascontiguousarray(array)
+            if name in self._bfloats:
+                values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(contiguous, ONNX_BFLOAT16)
+            else:
+                values[name] = ort.OrtValue.ortvalue_from_numpy(contiguous)
         results = self._session.run_with_ort_values(outputs, values, self._run_options)
-        return [self._from_ort(name, value) for name, value in zip(outputs, results, strict=True)]
-
-    def _to_ort(self, name: str, array: Array) -> ort.OrtValue:
-        if name in self._strings:
-            return ort.OrtValue.ortvalue_from_numpy(_decoded(name, array))
-        contiguous = np.ascontiguousarray(array)
-        if name in self._bfloats:
-            return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(contiguous, ONNX_BFLOAT16)
-        return ort.OrtValue.ortvalue_from_numpy(contiguous)
-
-    def _from_ort(self, name: str, value: ort.OrtValue) -> Array:
-        if name in self._bfloats:
-            bits = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
-            return np.frombuffer(bits, BF16.numpy).reshape(value.shape())
-        array: Array = value.numpy()
-        return _encoded(array) if name in self._strings else array
+        return [
+            _bits(value) if name in self._bfloats else value.numpy()
+            for name, value in zip(outputs, results, strict=True)
+        ]
 
 
 def read_signature(session: Any, config: oip.ModelConfig) -> Signature:
@@ -346,3 +352,8 @@ def _decoded(name: str, array: Array) -> Array:
 
 def _encoded(array: Array) -> Array:
     return np.array([element.encode() for element in array.ravel()] or [], object).reshape(array.shape)
+
+
+def _bits(value: ort.OrtValue) -> Array:
+    content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return np.frombuffer(content, BF16.numpy).reshape(value.shape())

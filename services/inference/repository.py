@@ -27,6 +27,9 @@ INITIAL_STABLE = "initial_stable"
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
+# protobuf's Python parser reads over a field that it does not know only when a list of it has a colon in front
+# (`model_warmup: [`), which Triton's own files leave out. Strings and comments are matched first, and stay.
+_LIST_WITHOUT_COLON = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|#[^\n]*|(?P<name>\w)(?P<gap>\s*)\[')
 _log = logging.getLogger(__name__)
 
 
@@ -173,7 +176,7 @@ class Repository:
         if not self._fs.exists(file):
             return oip.ModelConfig(name=name), ""  # as Triton does for ONNX: the model itself says what it takes
         try:
-            text = self._fs.cat_file(file).decode()
+            text = _LIST_WITHOUT_COLON.sub(_with_colon, self._fs.cat_file(file).decode())
             config = text_format.Parse(text, oip.ModelConfig(), allow_unknown_field=True)
         except (text_format.ParseError, UnicodeDecodeError) as error:
             return oip.ModelConfig(), f"{CONFIG_FILE}: {error}"
@@ -190,6 +193,10 @@ def _fingerprint(files: Mapping[str, Mapping[str, Any]], config: oip.ModelConfig
         changed = next((str(entry[key]) for key in ("ETag", "etag", "md5", "mtime", "created") if entry.get(key)), "")
         digest.update(f"\0{relative}\0{entry['size']}\0{changed}".encode())
     return digest.hexdigest()
+
+
+def _with_colon(match: re.Match[str]) -> str:
+    return f"{match['name']}:{match['gap']}[" if match["name"] else match[0]
 
 
 def _last_part(path: str) -> str:
