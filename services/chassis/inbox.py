@@ -26,10 +26,11 @@ def first_time(connection: Connection, group: str, event_id: str) -> bool:
 
     Where another transaction holds the same event, this waits for its end: one of the two has the effect.
     """
-    row = insert(INBOX).values(consumer_group=group, event_id=event_id).on_conflict_do_nothing()
-    return connection.execute(row).rowcount == 1
+    row = insert(INBOX).values(consumer_group=group, event_id=event_id)
+    return connection.execute(row.on_conflict_do_nothing().returning(INBOX.c.event_id)).first() is not None
 
 
 def prune(connection: Connection, older_than: timedelta = KEEP) -> int:
     """Forgets events handled longer ago; returns how many."""
-    return connection.execute(delete(INBOX).where(INBOX.c.handled_at < func.now() - older_than)).rowcount
+    old = delete(INBOX).where(INBOX.c.handled_at < func.now() - older_than).returning(INBOX.c.event_id)
+    return len(connection.execute(old).all())

@@ -106,6 +106,10 @@ class Relay:
         if time.monotonic() < self._next_prune_at:
             return
         self._next_prune_at = time.monotonic() + PRUNE_SECONDS
+        self.prune()
+
+    def prune(self) -> None:
+        """Deletes what was published longer than `KEEP_PUBLISHED` ago."""
         with self._engine.begin() as connection:
             connection.execute(delete(OUTBOX).where(OUTBOX.c.published_at < func.now() - KEEP_PUBLISHED))
 

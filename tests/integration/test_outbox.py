@@ -1,0 +1,193 @@
+"""What is written to a database and published: both or neither, whatever dies between. Real PostgreSQL, real Kafka."""
+
+import signal
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+from tests.fixtures.kafka import running, wait_until
+from tests.fixtures.ledger import Ledger, spawn
+
+from casebook.behaviour.v1.events_pb2 import BehaviourEvent
+from chassis import inbox, outbox
+from chassis.database import connect, connect_blocking
+from chassis.errors import LimitExceeded
+from chassis.events import EventProducer
+from chassis.outbox import OUTBOX, Relay
+
+
+@pytest.fixture
+def database(postgres):
+    return postgres.create_database("outbox")
+
+
+@pytest.fixture
+def engine(database):
+    engine = connect_blocking(database.owner)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(engine):
+    ledger = Ledger(engine)
+    ledger.create_tables()
+    return ledger
+
+
+@pytest.fixture
+def relay(kafka, engine):
+    producer = EventProducer(kafka.settings(), source="relay")
+    yield Relay(engine, producer)
+    producer.close()
+
+
+def add(engine, topic, numbers, key="acme:u1"):
+    for number in numbers:
+        with engine.begin() as connection:
+            outbox.add(connection, topic, key, BehaviourEvent(item_id=f"i{number}"), "acme", event_id=f"e-{number}")
+
+
+def waiting(engine):
+    with engine.begin() as connection:
+        return connection.scalar(select(func.count()).where(OUTBOX.c.published_at.is_(None)))
+
+
+def items(kafka, topic):
+    return [BehaviourEvent.FromString(record.value).item_id for record in kafka.records(topic)]
+
+
+def test_event_of_a_transaction_that_is_rolled_back_does_not_exist(kafka, engine, ledger, relay):
+    topic = kafka.topic()
+    add(engine, topic, [1])
+    with engine.connect() as connection, connection.begin() as transaction:
+        outbox.add(connection, topic, "acme:u1", BehaviourEvent(item_id="i2"), "acme")
+        transaction.rollback()
+
+    with running(relay):
+        wait_until("the outbox to be empty", lambda: waiting(engine) == 0)
+
+    assert items(kafka, topic) == ["i1"]
+
+
+async def test_event_is_added_on_an_asyncio_connection_too(kafka, database, engine, ledger, relay):
+    topic = kafka.topic()
+    pool = connect(database.owner)
+    async with pool.begin() as connection:
+        await outbox.add_async(connection, topic, "acme:u1", BehaviourEvent(item_id="i1"), "acme", event_id="e-1")
+    await pool.dispose()
+
+    assert relay.relay_once() == (1, 1)
+
+    headers = dict(kafka.records(topic)[0].headers)
+    assert (headers["ce_id"], headers["ce_tenant"]) == (b"e-1", b"acme")
+    assert headers["ce_type"] == b"casebook.behaviour.v1.BehaviourEvent"
+
+
+def test_order_of_a_key_is_kept_over_batches_and_rounds(kafka, engine, ledger, relay):
+    topic = kafka.topic(partitions=3)
+    with engine.begin() as connection:
+        for number in range(300):
+            message = BehaviourEvent(item_id=f"i{number}")
+            outbox.add(connection, topic, f"acme:u{number % 7}", message, "acme")
+
+    with running(relay):
+        wait_until("the outbox to be empty", lambda: waiting(engine) == 0)
+
+    by_key = {}
+    for record in kafka.records(topic):
+        item = BehaviourEvent.FromString(record.value).item_id
+        by_key.setdefault(record.key, []).append(int(item.removeprefix("i")))
+    assert sum(len(numbers) for numbers in by_key.values()) == 300
+    assert all(numbers == sorted(numbers) for numbers in by_key.values())
+
+
+@pytest.mark.parametrize("moment", ["before-publish", "after-publish"])
+@pytest.mark.chaos
+def test_relay_killed_in_between_loses_nothing_and_consumers_see_one_effect(
+    kafka, database, engine, ledger, relay, moment
+):
+    topic = kafka.topic()
+    add(engine, topic, range(20))
+
+    killed = spawn("relay", kafka.bootstrap, database.owner, moment, "8")
+    assert killed.wait(timeout=30) == -signal.SIGKILL
+    # The killed relay had marked nothing: its transaction went with it.
+    assert waiting(engine) == 20
+
+    with running(relay, ledger.consumer(kafka.settings(), topic)):
+        wait_until("20 entries", lambda: len(ledger.entries()) >= 20)
+        wait_until("all offsets to be committed", lambda: kafka.committed("ledger.test", topic) >= 20)
+    assert ledger.entries() == [(f"e-{number}", f"i{number}") for number in range(20)]
+    published_twice = len(items(kafka, topic)) - 20
+    assert published_twice == {"before-publish": 7, "after-publish": 8}[moment]
+
+
+def test_two_relays_publish_one_at_a_time(kafka, engine, ledger, relay):
+    topic = kafka.topic()
+    add(engine, topic, range(50))
+    producer = EventProducer(kafka.settings(), source="relay")
+
+    with running(relay, Relay(engine, producer)):
+        wait_until("the outbox to be empty", lambda: waiting(engine) == 0)
+    producer.close()
+
+    assert items(kafka, topic) == [f"i{number}" for number in range(50)]
+
+
+def test_key_stops_at_its_first_failure_and_others_go_on(kafka, engine, ledger):
+    topic = kafka.topic()
+    producer = EventProducer(kafka.settings(default_deadline_seconds=0.5), source="relay")
+    add(engine, "nowhere.v1", [1, 2], key="acme:stuck")
+    add(engine, topic, [3])
+
+    published, batch = Relay(engine, producer).relay_once()
+    producer.close()
+
+    assert (published, batch) == (1, 3)
+    assert waiting(engine) == 2
+    assert items(kafka, topic) == ["i3"]
+
+
+def test_published_events_are_pruned_and_waiting_ones_are_not(kafka, engine, ledger, relay):
+    topic = kafka.topic()
+    add(engine, topic, [1, 2])
+    relay.relay_once()
+    add(engine, topic, [3])
+    with engine.begin() as connection:
+        connection.execute(
+            update(OUTBOX).values(published_at=OUTBOX.c.published_at - func.make_interval(0, 0, 0, 0, 2))
+        )
+
+    relay.prune()
+
+    with engine.begin() as connection:
+        assert connection.scalars(select(OUTBOX.c.event_id)).all() == ["e-3"]
+
+
+def test_event_that_could_never_be_published_is_refused_at_once(kafka, engine, ledger):
+    too_large = BehaviourEvent(item_id="i" * 1_000_000)
+
+    with engine.begin() as connection, pytest.raises(LimitExceeded, match=r"for a\.v1: the limit is 990000 bytes"):
+        outbox.add(connection, "a.v1", "acme:u1", too_large, "acme")
+
+
+def test_event_is_new_to_each_group_once_and_forgotten_after_its_time(engine, ledger):
+    with engine.begin() as connection:
+        assert inbox.first_time(connection, "a.test", "e-1")
+        assert inbox.first_time(connection, "b.test", "e-1")
+        assert not inbox.first_time(connection, "a.test", "e-1")
+
+    with engine.begin() as connection:
+        assert inbox.prune(connection) == 0
+        assert inbox.prune(connection, older_than=timedelta(0)) == 2
+        assert inbox.first_time(connection, "a.test", "e-1")
+
+
+def test_effect_that_is_rolled_back_leaves_the_event_new(engine, ledger):
+    with engine.connect() as connection, connection.begin() as transaction:
+        assert inbox.first_time(connection, "a.test", "e-1")
+        transaction.rollback()
+
+    with engine.begin() as connection:
+        assert inbox.first_time(connection, "a.test", "e-1")
