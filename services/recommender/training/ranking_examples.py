@@ -1,0 +1,131 @@
+"""Examples for the ranker: an event, its negatives, and the statistics of all of them as they stood at that moment."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recommender import features
+from recommender.data import Dataset
+from recommender.features import (
+    DISLIKED,
+    HISTORY_LENGTH,
+    LIKED,
+    MAX_CATEGORIES,
+    Float32Array,
+    Int64Array,
+    ItemAggregates,
+    UserProfile,
+)
+from recommender.training.examples import Catalogue, Moment, Part, UserExamples, replay, stack
+
+RECALLED = 200
+"""Candidates that the ranker is given, in training's validation as in service."""
+_NEVER_SEEN = ItemAggregates()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankingExamples:
+    """E events with C candidates each.
+
+    `inputs`: DIN's tensors with fingerprints, users [E, ...] and candidates [E, C, ...]; `labels` float32 [E, C].
+    """
+
+    inputs: dict[str, np.ndarray]
+    labels: Float32Array
+
+
+def ranker_inputs(
+    moment: Moment, profile: UserProfile, candidates: Sequence[int] | Int64Array, dataset: Dataset, catalogue: Catalogue
+) -> dict[str, np.ndarray]:
+    """DIN's inputs for one user and the candidates at these places of the catalogue, as of the moment."""
+    encoded = catalogue.encoded.take(candidates)
+    history = features.encode_history(moment.history)
+    past = catalogue.encoded.take([catalogue.places[item] for item, _ in moment.history])
+    statistics = features.candidate_statistics(
+        [moment.items.get(dataset.items[place].item_id, _NEVER_SEEN) for place in candidates],
+        encoded.categories,
+        past.categories,
+        history[1],
+    )
+    return features.din_inputs(history, profile, moment.user, encoded, statistics)
+
+
+def moments_with_inputs(
+    dataset: Dataset, catalogue: Catalogue, part: Part, candidates: Int64Array
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """The moments of a part by number, with DIN's inputs for `candidates` int64 [E, C]: one row of places a moment."""
+    profiles = {profile.user_id: profile for profile in dataset.users}
+    chosen = (moment for moment in replay(dataset) if moment.part is part)
+    for number, moment in enumerate(chosen):
+        profile = profiles[moment.interaction.user_id]
+        yield number, ranker_inputs(moment, profile, candidates[number], dataset, catalogue)
+
+
+def training_examples(
+    dataset: Dataset, catalogue: Catalogue, events: UserExamples, negatives: Int64Array
+) -> RankingExamples:
+    """Liked and disliked events of the training part, each with its `negatives` int64 [E, n] (places).
+
+    Three stars say neither and are left out (they stay in the history). A disliked event is a negative that the user did
+    see; its group has no positive.
+    """
+    telling = (events.ratings >= LIKED) | (events.ratings <= DISLIKED)
+    candidates = np.column_stack([events.targets, negatives])
+    rows = [
+        inputs for number, inputs in moments_with_inputs(dataset, catalogue, Part.TRAIN, candidates) if telling[number]
+    ]
+    labels = np.zeros((len(rows), candidates.shape[1]), np.float32)
+    labels[:, 0] = events.ratings[telling] >= LIKED
+    return RankingExamples(group(rows), labels)
+
+
+def group(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Calls of C candidates each as a batch of calls: users [E, ...], candidates [E, C, ...]."""
+    candidates = {name for name in rows[0] if name.startswith("candidate_")}
+    users = stack([{name: values for name, values in row.items() if name not in candidates} for row in rows])
+    return users | {name: np.stack([row[name] for row in rows]) for name in candidates}
+
+
+def uniform_negatives(events: UserExamples, own: Sequence[set[int]], items: int, count: int, seed: int) -> Int64Array:
+    """For each event `count` items, uniform over the catalogue without the user's `own` training items: int64 [E, count]."""
+    random = np.random.default_rng(seed)
+    drawn = random.integers(items, size=(len(events), count))
+    for row, user in enumerate(events.users):
+        for column in range(count):
+            while int(drawn[row, column]) in own[user]:
+                drawn[row, column] = random.integers(items)
+    return drawn
+
+
+def recalled_negatives(
+    events: UserExamples,
+    user_vectors: Float32Array,
+    item_vectors: Float32Array,
+    own: Sequence[set[int]],
+    count: int,
+    seed: int,
+) -> Int64Array:
+    """For each event `count` of the 200 items that recall would have offered, without the user's `own`: int64 [E, count].
+
+    The ranker is asked about recalled items only, so it should learn on them: against uniform negatives alone it learns
+    what recall knows already (sample selection bias).
+    """
+    random = np.random.default_rng(seed)
+    drawn = np.empty((len(events), count), np.int64)
+    for row, user in enumerate(events.users):
+        scores = item_vectors @ user_vectors[row]
+        scores[list(own[user])] = -np.inf
+        recalled = np.argpartition(-scores, RECALLED)[:RECALLED] if len(scores) > RECALLED else np.argsort(-scores)
+        drawn[row] = random.choice(recalled, count, replace=len(recalled) < count)
+    return drawn
+
+
+def recall(user_vectors: Float32Array, item_vectors: Float32Array, events: UserExamples, count: int) -> Int64Array:
+    """The `count` best unseen items of each moment by cosine, best first: int64 [E, count], places."""
+    best = np.empty((len(events), count), np.int64)
+    for row in range(len(events)):
+        scores = item_vectors @ user_vectors[row]
+        scores[events.seen_before(row)] = -np.inf
+        best[row] = np.argsort(-scores, kind="stable")[:count]
+    return best
