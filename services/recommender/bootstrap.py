@@ -1,0 +1,207 @@
+"""Wires the real parts together, once a process. Tests wire the same domain to fakes."""
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from uuid import UUID
+
+import grpc
+
+from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
+from casebook.catalogue.v1 import catalogue_pb2
+from casebook.recommender.v1.recommender_pb2_grpc import add_RecommenderServiceServicer_to_server
+from chassis import database, logs
+from chassis.errors import Unavailable
+from chassis.events import EventConsumer, EventProducer, Handler, Retries, TopicFollower
+from chassis.health import Check
+from chassis.process import Process
+from recommender import seed as seeding
+from recommender.catalogue import ActivityFollower, Catalogues
+from recommender.entity_features import UserRows
+from recommender.events import (
+    BEHAVIOUR_TOPIC,
+    FEATURES_GROUP,
+    CatalogueFeed,
+    FeatureUpdates,
+    ServedLog,
+    in_thread,
+    reconnecting,
+)
+from recommender.index import Indexes, IndexKeeper
+from recommender.metrics import Coverage
+from recommender.models import InferenceModels, connect_to_inference
+from recommender.online_features import BehaviourWriter, OnlineVisitors, connect_async
+from recommender.online_features import connect as connect_redis
+from recommender.ports import ModelUnavailable, OnlineStoreUnavailable
+from recommender.ranking import Ranking
+from recommender.recall import Recall
+from recommender.recommend import Asked, Recommender
+from recommender.service import SERVICE, RecommenderService
+from recommender.settings import RecommenderSettings
+from recommender.store import CATALOGUE_TOPIC, Store
+
+CONSUMER_TIMEOUT_SECONDS = 2.0
+"""Nobody waits for a consumer: it may give Redis longer than a request can."""
+SEED_TIMEOUT_SECONDS = 30.0
+"""A whole data set goes in one pipeline."""
+
+_log = logs.logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The parts of `serve` that run beside its calls."""
+
+    service: RecommenderService
+    recommender: Recommender
+    catalogues: Catalogues
+    store: Store
+    keeper: IndexKeeper
+    activity: ActivityFollower
+    served: ServedLog
+    items: TopicFollower[catalogue_pb2.ItemChanged]
+
+
+def serving(process: Process[RecommenderSettings]) -> Serving:
+    """Everything that `serve` needs, connected when first used; closed when the process stops."""
+    settings = process.settings
+    redis = connect_async(settings.redis_url, settings.feature_deadline_seconds)
+    rows = user_rows(settings, settings.feature_deadline_seconds)
+    engine = database.connect(settings.database_url.get_secret_value())
+    channel = connect_to_inference(settings)
+    producer = EventProducer(settings, source="recommender")
+
+    models = InferenceModels(channel, settings.recall_deadline_seconds, settings.ranking_deadline_seconds)
+    catalogues, indexes = Catalogues(), Indexes()
+    keeper = IndexKeeper(catalogues, models, indexes, settings.index_poll_seconds)
+    visitors = OnlineVisitors(redis, rows, settings.feature_deadline_seconds)
+    store, served = Store(engine), ServedLog(producer)
+    recommender = Recommender(
+        visitors,
+        catalogues,
+        Recall(models, indexes),
+        Ranking(models),
+        settings.quotas,
+        settings.policy,
+        settings.experiment,
+    )
+    service = RecommenderService(
+        recommender,
+        visitors,
+        rows,
+        catalogues,
+        keeper,
+        store,
+        served,
+        Coverage(catalogues, indexes),
+        settings.lifetimes,
+    )
+    feed = CatalogueFeed(catalogues, keeper, asyncio.get_running_loop())
+    items = TopicFollower(settings, CATALOGUE_TOPIC, catalogue_pb2.ItemChanged, feed.handle, service="recommender")
+
+    async def close() -> None:
+        await served.close()
+        await asyncio.to_thread(producer.close)
+        await channel.close()
+        await redis.aclose()
+        await engine.dispose()
+
+    process.on_stop(close)
+    return Serving(
+        service,
+        recommender,
+        catalogues,
+        store,
+        keeper,
+        ActivityFollower(catalogues, visitors, settings.refresh_seconds),
+        served,
+        items,
+    )
+
+
+def user_rows(settings: RecommenderSettings, timeout_seconds: float) -> UserRows:
+    """The users' rows in Feast."""
+    return UserRows(settings.feast_repository, settings.redis_url, timeout_seconds, settings.lifetimes.user)
+
+
+async def serve(process: Process[RecommenderSettings]) -> None:
+    """The whole life of `serve`."""
+    parts = serving(process)
+    catalogue, index = process.readiness.add("catalogue"), process.readiness.add("index")
+
+    def register(server: grpc.aio.Server) -> None:
+        add_RecommenderServiceServicer_to_server(parts.service, server)
+
+    async def start() -> None:
+        await warm_up(parts, catalogue, index)
+        process.background(parts.keeper.run(), "indexes")
+        process.background(parts.activity.run(), "activity")
+
+    await process.serve_grpc(register, [SERVICE])
+    process.background(parts.served.run(), "served log")
+    process.background(start(), "start")
+    async with in_thread(process, reconnecting(parts.items.run), "items"):
+        await process.until_stopped()
+
+
+def feature_consumer(settings: RecommenderSettings) -> EventConsumer:
+    """The consumer of behaviour events."""
+    writer = BehaviourWriter(connect_redis(settings.redis_url, CONSUMER_TIMEOUT_SECONDS), settings.lifetimes)
+    updates = FeatureUpdates(writer, user_rows(settings, CONSUMER_TIMEOUT_SECONDS), settings.experiment)
+    handler = Handler(behaviour_pb2.BehaviourEvent, updates.handle)
+    return EventConsumer(settings, FEATURES_GROUP, {BEHAVIOUR_TOPIC: handler})
+
+
+async def seed_once(settings: RecommenderSettings) -> None:
+    """The whole life of `seed`."""
+    engine = database.connect(settings.database_url.get_secret_value())
+    client = connect_redis(settings.redis_url, SEED_TIMEOUT_SECONDS)
+    try:
+        dataset = await asyncio.to_thread(seeding.read, settings.seed_data, settings.seed_cache)
+        rows = await asyncio.to_thread(user_rows, settings, SEED_TIMEOUT_SECONDS)
+        await seeding.seed(dataset, settings.seed_tenant, Store(engine), client, rows, settings.lifetimes)
+    finally:
+        client.close()
+        await engine.dispose()
+
+
+async def warm_up(serving: Serving, catalogue: Check, index: Check) -> None:
+    """Loads the table, builds the indexes, answers once a tenant; then the process is ready.
+
+    It waits for PostgreSQL and for the model server as long as it takes: without them there has never been anything to
+    answer from. Once ready, a replica goes on without either.
+    """
+    await _loaded(serving)
+    catalogue.set(True)
+    try:
+        await serving.activity.refresh()
+    except OnlineStoreUnavailable as error:
+        _log.warning("started without aggregates and popular lists", why=str(error))
+    await _indexed(serving, index)
+    for each in serving.catalogues.all():
+        warm = Asked(str(UUID(int=0)), each.tenant, session_id="warm-up")
+        await serving.recommender.recommend(warm)
+    index.set(True)
+
+
+async def _loaded(serving: Serving) -> None:
+    for attempt in itertools.count(1):
+        try:
+            for tenant, item in await serving.store.load():
+                serving.catalogues.put(tenant, item)
+        except Unavailable as error:
+            _log.warning("the catalogue is not loaded yet", why=str(error))
+            await asyncio.sleep(Retries().delay(attempt))
+        else:
+            return
+
+
+async def _indexed(serving: Serving, index: Check) -> None:
+    for attempt in itertools.count(1):
+        try:
+            await serving.keeper.refresh()
+        except ModelUnavailable as error:
+            index.set(False, str(error))
+            await asyncio.sleep(Retries().delay(attempt))
+        else:
+            return
