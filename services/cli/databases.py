@@ -1,11 +1,14 @@
-"""A database, an owner that migrates it and a lesser role that serves from it, for every service that keeps state."""
+"""`python -m cli.databases create`: a database, an owner that migrates it and a lesser role that serves from it.
 
-from __future__ import annotations
+Every service that keeps state has its own.
+"""
 
+import os
 from dataclasses import dataclass
 
-import psycopg
-from psycopg import sql
+from cli.home import Home
+
+SERVICES = ("gateway", "inference", "recommender")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,16 @@ class Database:
         return f"{self.name}_service"
 
 
+def of(home: Home, service: str) -> Database:
+    """The database of a service, with passwords that are drawn once and kept in the data folder."""
+    return Database(service, home.secret(f"{service}-owner"), home.secret(f"{service}-service"))
+
+
 def create(superuser_url: str, database: Database) -> None:
     """Makes the roles and the database where they are missing, and sets the passwords; may be repeated."""
+    import psycopg
+    from psycopg import sql
+
     with psycopg.connect(superuser_url, autocommit=True, connect_timeout=5) as connection:
         for role, password in (
             (database.owner, database.owner_password),
@@ -50,3 +61,8 @@ def create(superuser_url: str, database: Database) -> None:
                 sql.Identifier(database.name), sql.Identifier(database.service)
             )
         )
+
+
+if __name__ == "__main__":
+    for name in SERVICES:
+        create(os.environ["CASEBOOK_SUPERUSER_URL"], of(Home.from_environment(), name))

@@ -24,8 +24,8 @@ def main() -> None:
     running: dict[int, signal.Signals] = {}
     for line in sys.stdin:
         match line.split():
-            case ["start", pid, number]:
-                running[int(pid)] = signal.Signals(int(number))
+            case ["start", pid, how]:
+                running[int(pid)] = signal.Signals(int(how))
             case ["end", pid]:
                 running.pop(int(pid), None)
     end(running)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.errors import CommandError
 
-class HomeInUseError(Exception):
+
+class HomeInUseError(CommandError):
     """Another start owns the data folder."""
 
     def __init__(self, path: Path, owner: str) -> None:
@@ -53,9 +56,34 @@ class Home:
             return value
 
     @property
+    def api_key_file(self) -> Path:
+        """Where the first API key is written at the first start."""
+        return self.path / "secrets" / "api-key"
+
+    @property
     def token_keys(self) -> str:
         """The keys that sign identity tokens, in the form of `CASEBOOK_TOKEN_KEYS`."""
         return f"embedded:{self.secret('token-key')}"
+
+    def announce(self, addresses: Mapping[str, str]) -> None:
+        """Tells the operator's commands where the running system is."""
+        self._running.write_text(json.dumps(addresses, indent=2))
+
+    def withdraw(self) -> None:
+        """Nothing runs here any more."""
+        self._running.unlink(missing_ok=True)
+
+    def enter(self) -> None:
+        """Puts the running system's addresses and token keys into this process's environment, where it lacks them."""
+        if self._running.exists():
+            for variable, address in json.loads(self._running.read_text()).items():
+                os.environ.setdefault(variable, address)
+        if (self.path / "secrets" / "token-key").exists():
+            os.environ.setdefault("CASEBOOK_TOKEN_KEYS", self.token_keys)
+
+    @property
+    def _running(self) -> Path:
+        return self.path / "running.json"
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -10,18 +10,29 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cli import guardian
+from cli.errors import CommandError
 from cli.processes import ProcessSpec
 
-Echo = Callable[[str, str], None]
-"""Shows a line: (process name, line without its end)."""
+
+class Echo(Protocol):
+    """Shows what happens."""
+
+    def state(self, name: str, text: str) -> None:
+        """What has become of a process."""
+
+    def line(self, name: str, text: str) -> None:
+        """What a process has written, without the line's end."""
+
 
 _PROBE_INTERVAL_SECONDS = 0.1
 _TAIL_LINES = 20
+_LOG_LIMIT_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +47,10 @@ class RestartPolicy:
 
     def delay(self, deaths: int) -> float:
         """Seconds to wait after the given number of deaths in a row."""
-        return min(self.first_delay_seconds * 2 ** (deaths - 1), self.longest_delay_seconds)
+        return min(self.first_delay_seconds * 2.0 ** (deaths - 1), self.longest_delay_seconds)
 
 
-class ProcessFailedError(Exception):
+class ProcessFailedError(CommandError):
     """A process could not be started, or died too often. Carries the end of its log."""
 
     def __init__(self, name: str, why: str, log: Path, tail: Sequence[str]) -> None:
@@ -121,7 +132,7 @@ class Supervisor:
             await self._launch(child)
             await child.until_ready()
             self._watching.append(asyncio.create_task(self._keep_running(child)))
-        self._echo(
+        self._echo.state(
             child.spec.name, f"{'done' if child.spec.one_shot else 'ready'} in {time.monotonic() - started:.1f} s"
         )
         child.ready.set()
@@ -136,12 +147,12 @@ class Supervisor:
             if deaths > self._restarts.limit:
                 raise child.failed(f"died {deaths} times in a row, the last time {_in_words(status)}")
             delay = self._restarts.delay(deaths)
-            self._echo(child.spec.name, f"died {_in_words(status)}; starts again in {delay:.1f} s")
+            self._echo.state(child.spec.name, f"died {_in_words(status)}; starts again in {delay:.1f} s")
             await asyncio.sleep(delay)
             await self._launch(child)
             with contextlib.suppress(_DiedError):
                 await child.until_ready()
-                self._echo(child.spec.name, "ready again")
+                self._echo.state(child.spec.name, "ready again")
 
     async def _launch(self, child: _Child) -> None:
         await child.launch()
@@ -159,7 +170,7 @@ class Supervisor:
                 await dependent.ended.wait()
         if child.running:
             how = await child.end()
-            self._echo(child.spec.name, how)
+            self._echo.state(child.spec.name, how)
             self._tell_guardian(f"end {child.pid}")
         child.ended.set()
 
@@ -257,16 +268,19 @@ class _Child:
 
     async def _read_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        with self._log.open("ab") as log:
+        with self._log.open("ab", buffering=0) as log:
             rest = b""
             while data := await process.stdout.read(65536):
                 log.write(data)
-                log.flush()
+                if log.tell() > _LOG_LIMIT_BYTES:
+                    # Emptied, not renamed: what follows goes on at its start.
+                    self._log.with_suffix(".log.1").write_bytes(self._log.read_bytes())
+                    log.truncate(0)
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     text = line.decode(errors="replace").rstrip()
                     self._tail.append(text)
-                    self._echo(self.spec.name, text)
+                    self._echo.line(self.spec.name, text)
 
 
 def _start_guardian() -> subprocess.Popen[str]:

@@ -32,8 +32,10 @@ QUICK = RestartPolicy(first_delay_seconds=0.05, longest_delay_seconds=0.2, limit
 class Lines(list[tuple[str, str]]):
     """What the supervisor echoes, in order."""
 
-    def __call__(self, name: str, line: str) -> None:
-        self.append((name, line))
+    def state(self, name: str, text: str) -> None:
+        self.append((name, text))
+
+    line = state
 
     def names_of(self, text: str) -> list[str]:
         return [name for name, line in self if text in line]
@@ -157,7 +159,7 @@ async def test_leaves_nothing_behind_when_it_is_killed_itself(tmp_path: Path) ->
     program = textwrap.dedent(f"""
         import asyncio, sys
         from pathlib import Path
-        from tests.integration.test_supervisor import SERVER
+        from tests.integration.test_supervisor import SERVER, Lines
         from cli.processes import ProcessSpec, http_ready
         from cli.supervisor import Supervisor
 
@@ -166,7 +168,7 @@ async def test_leaves_nothing_behind_when_it_is_killed_itself(tmp_path: Path) ->
 
         async def main():
             specs = [server("web", {port}), server("stubborn", {other})]
-            async with Supervisor(specs, Path({str(tmp_path)!r}), lambda *_: None):
+            async with Supervisor(specs, Path({str(tmp_path)!r}), Lines()):
                 print("ready", flush=True)
                 await asyncio.Event().wait()
 

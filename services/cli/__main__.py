@@ -1,0 +1,298 @@
+"""The `casebook` command.
+
+Every command imports its parts when it runs: `casebook --help` answers in a third of a second, not in the two that gRPC
+and Kafka take to import.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from cli.errors import CommandError
+from cli.home import Home
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from chassis.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Casebook.")
+models = typer.Typer(no_args_is_help=True, help="Which version of a model answers.")
+topics = typer.Typer(no_args_is_help=True, help="Kafka's topics, from infra/kafka/topics.yaml.")
+dlq = typer.Typer(no_args_is_help=True, help="Dead letters: events that were given up.")
+keys = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(models, name="models")
+app.add_typer(topics, name="topics")
+app.add_typer(dlq, name="dlq")
+app.add_typer(keys, name="keys")
+
+Address = Annotated[str, typer.Option(envvar="CASEBOOK_INFERENCE_ADDRESS", help="The model server, host:port.")]
+Reason = Annotated[str, typer.Option(help="Why, for the record.")]
+Limit = Annotated[int, typer.Option(help="At most this many.")]
+
+
+# The embedded system
+
+
+@app.command()
+def prepare() -> None:
+    """Puts data and models into the data folder ($CASEBOOK_HOME, default .casebook). May be repeated."""
+    from cli.prepare import prepare as run
+
+    home = Home.from_environment()
+    with _failures_in_words():
+        run(home, home.path, lambda what: _console().print(what))
+
+
+@app.command()
+def up() -> None:
+    """Starts every service on embedded infrastructure and stays; Ctrl-C ends all."""
+    from cli import run
+
+    with _failures_in_words():
+        raise typer.Exit(run.up(Home.from_environment(), _console()))
+
+
+@app.command()
+def demo() -> None:
+    """Starts everything, walks through all that it does on real input, and stays; Ctrl-C ends all."""
+    from cli import run
+
+    with _failures_in_words():
+        raise typer.Exit(run.demo(Home.from_environment(), _console()))
+
+
+@app.command()
+def demo_check() -> None:
+    """The same walk through a fresh system on free ports, then ends it; status 1 where a step did not hold."""
+    from cli import run
+
+    with _failures_in_words():
+        raise typer.Exit(run.demo_check(Home.from_environment(), _console()))
+
+
+@app.command()
+def trace(
+    trace_id: Annotated[str, typer.Argument(help="32 hex digits, as in the X-Trace-Id header of an answer.")],
+    folder: Annotated[Path | None, typer.Option(help="Where the traces lie; default <home>/traces.")] = None,
+) -> None:
+    """Prints one trace as a tree: service, name, start, duration, and what went over Kafka."""
+    from cli import traces
+
+    folder = folder or Home.from_environment().path / "traces"
+    found = traces.find(trace_id, folder)
+    if found is None:
+        _fail(f"no trace {trace_id} in {folder} (a process writes its spans within a second)")
+    _console().print(traces.render(found))
+
+
+# Releases
+
+
+@models.command("list")
+def list_models(address: Address = "") -> None:
+    """Every model with its versions and its release."""
+    from cli import releases
+
+    with _operator(address) as (where, settings):
+        releases.show_models(where, settings, _console())
+
+
+@models.command()
+def promote(model: str, version: str, reason: Reason = "", address: Address = "") -> None:
+    """Makes a version stable."""
+    from casebook.releases.v1.releases_pb2 import PromoteRequest
+    from cli import releases
+
+    request = PromoteRequest(model=model, version=version, reason=reason)
+    with _operator(address) as (where, settings):
+        answer = releases.ask(where, settings, lambda service: service.Promote(request))
+        releases.show_release(answer.release, _console())
+
+
+@models.command()
+def rollback(model: str, reason: Reason = "", address: Address = "") -> None:
+    """Ends a canary where there is one, else puts the previous version back."""
+    from casebook.releases.v1.releases_pb2 import RollbackRequest
+    from cli import releases
+
+    request = RollbackRequest(model=model, reason=reason)
+    with _operator(address) as (where, settings):
+        answer = releases.ask(where, settings, lambda service: service.Rollback(request))
+        releases.show_release(answer.release, _console())
+
+
+@models.command()
+def canary(
+    model: str,
+    version: str,
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the keys; 0 ends the canary.")],
+    reason: Reason = "",
+    address: Address = "",
+) -> None:
+    """Sends a share of the keys to a version."""
+    from casebook.releases.v1.releases_pb2 import SetCanaryRequest
+    from cli import releases
+
+    request = SetCanaryRequest(model=model, version=version, share=share, reason=reason)
+    with _operator(address) as (where, settings):
+        answer = releases.ask(where, settings, lambda service: service.SetCanary(request))
+        releases.show_release(answer.release, _console())
+
+
+@models.command()
+def shadow(
+    model: str,
+    version: Annotated[str, typer.Argument(help="Without one, the shadow ends.")] = "",
+    reason: Reason = "",
+    address: Address = "",
+) -> None:
+    """Runs a version beside the stable one; it never answers."""
+    from casebook.releases.v1.releases_pb2 import SetShadowRequest
+    from cli import releases
+
+    request = SetShadowRequest(model=model, version=version, reason=reason)
+    with _operator(address) as (where, settings):
+        answer = releases.ask(where, settings, lambda service: service.SetShadow(request))
+        releases.show_release(answer.release, _console())
+
+
+@models.command()
+def history(
+    model: Annotated[str, typer.Argument(help="Without one, every model.")] = "",
+    limit: Limit = 50,
+    address: Address = "",
+) -> None:
+    """Who changed what, when; newest first."""
+    from cli import releases
+
+    with _operator(address) as (where, settings):
+        releases.show_history(where, settings, model, limit, _console())
+
+
+# Kafka
+
+
+@topics.command("apply")
+def apply_topics(
+    file: Annotated[Path, typer.Option(help="What the topics should be.", exists=True)] = Path(
+        "infra/kafka/topics.yaml"
+    ),
+    replication: Annotated[int | None, typer.Option(min=1, help="In place of the file's.")] = None,
+) -> None:
+    """Creates the topics that are missing and changes settings that differ; deletes nothing."""
+    from cli import kafka_commands
+
+    with _failures_in_words():
+        kafka_commands.apply_topics(_settings(), file, replication, _console())
+
+
+@topics.command("list")
+def list_topics() -> None:
+    """The topics of the cluster."""
+    from cli import kafka_commands
+
+    with _failures_in_words():
+        kafka_commands.list_topics(_settings(), _console())
+
+
+@dlq.command("list")
+def list_dead_letters(topic: str, limit: Limit = 100) -> None:
+    """The dead letters of a topic, oldest first, and why each was given up."""
+    from cli import kafka_commands
+
+    with _failures_in_words():
+        kafka_commands.list_dead_letters(_settings(), topic, limit, _console())
+
+
+@dlq.command("replay")
+def replay_dead_letters(
+    topic: str,
+    event_id: Annotated[str, typer.Option(help="This one alone.")] = "",
+    reason_contains: Annotated[str, typer.Option(help="Those whose reason contains this text.")] = "",
+    limit: Limit = 100,
+) -> None:
+    """Publishes dead letters to the topic that they came from, as they were."""
+    from cli import kafka_commands
+
+    with _failures_in_words():
+        kafka_commands.replay_dead_letters(_settings(), topic, event_id, reason_contains, limit, _console())
+
+
+# API keys
+
+
+@keys.command()
+def create(
+    principal: Annotated[str, typer.Argument(help="Who will use the key.")],
+    role: Annotated[list[str], typer.Option(help="viewer, reviewer, operator or admin; may be repeated.")],
+    gateway: Annotated[str, typer.Option(envvar="CASEBOOK_GATEWAY", help="The API, http://host:port.")] = "",
+    admin_key: Annotated[str, typer.Option(envvar="CASEBOOK_API_KEY", help="Default: the first start's.")] = "",
+    expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Without it: never.")] = None,
+) -> None:
+    """Creates an API key and prints it, once."""
+    from cli import api_keys
+
+    with _failures_in_words():
+        home = Home.from_environment()
+        print(api_keys.create(home, gateway, admin_key, principal, role, expires_in_days))
+
+
+def _settings() -> "Settings":
+    """The environment's settings; where they say nothing, those of the system that runs in the data folder."""
+    from chassis.settings import Settings, load
+
+    Home.from_environment().enter()
+    return load(Settings)
+
+
+@contextmanager
+def _operator(address: str) -> "Iterator[tuple[str, Settings]]":
+    import os
+
+    with _failures_in_words():
+        settings = _settings()
+        where = address or os.environ.get("CASEBOOK_INFERENCE_ADDRESS", "")
+        if not where:
+            _fail("nothing runs in the data folder: give the model server's --address (or CASEBOOK_INFERENCE_ADDRESS)")
+        yield where, settings
+
+
+@contextmanager
+def _failures_in_words() -> Iterator[None]:
+    """A failure that explains itself ends in its message and status 1; any other is a bug and is shown whole."""
+    try:
+        yield
+    except CommandError as error:
+        _fail(str(error))
+    except Exception as error:
+        # Imported only now: gRPC comes with it. Whoever raised a CasebookError has imported it already.
+        from chassis.errors import CasebookError
+
+        if isinstance(error, CasebookError):
+            _fail(error.message)
+        raise
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"casebook: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
