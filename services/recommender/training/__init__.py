@@ -1,1 +1,1 @@
-"""Makes the recommender's models: the DSSM towers (recall) and DIN (ranking). Needs torch; serving never imports this."""
+"""Makes the recommender's models: DSSM towers (recall) and DIN (ranking). Needs torch; serving never imports this."""

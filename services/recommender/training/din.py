@@ -1,7 +1,7 @@
 """DIN: a ranker whose attention over the live sequence is asked by each candidate.
 
-Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018: the local activation unit (weights that are
-not normalised, so that their sum keeps the strength of an interest) and the Dice activation.
+Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018: the local activation unit (weights that
+are not normalised, so that their sum keeps the strength of an interest) and the Dice activation.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ class DinHyperparameters:
     """What a search may turn. `identity` is the width of an item's embedding; `id_dropout` as in the towers."""
 
     identity: int = 32
-    attention: int = 32
+    attention: int = 16
     hidden: int = 96
     dropout: float = 0.2
     id_dropout: float = 0.1
 
 
 class Dice(nn.Module):
-    """A PReLU whose bend follows the data: p(s) s + (1 - p(s)) alpha s, with p the sigmoid of s standardised per batch."""
+    """A PReLU whose bend follows the data: p(s) s + (1 - p(s)) alpha s, p the sigmoid of s standardised per batch."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -75,8 +75,9 @@ class Din(nn.Module):
             initialise(embedding)
         initialise(self.rating)
         initialise(self.position)
-        # A linear layer over (h, c, h - c, h * c), DIN's input, is one over (h, c, h * c): three small products in place
-        # of one wide one, and the first is computed once for all candidates.
+        # A linear layer over (h, c, h - c, h * c), DIN's input, is one over (h, c, h * c): three small products in
+        # place of one wide one, and the first is computed once for all candidates. The product is taken of narrowed
+        # items, which bounds what each of the N x 32 pairs costs.
         self.attend_history = nn.Linear(item, attention)
         self.attend_candidate = nn.Linear(item, attention)
         self.narrow = nn.Linear(item, attention)

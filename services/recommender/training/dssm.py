@@ -31,8 +31,8 @@ class DssmHyperparameters:
 class ItemTower(nn.Module):
     """An item's vector: its own embedding plus what its content says.
 
-    An item that is not in the vocabulary has row 0, whose embedding is zero: it stands where its content puts it. Dropping
-    ids in training is what makes that a good place.
+    An item that is not in the vocabulary has row 0, whose embedding is zero: it stands where its content puts it.
+    Dropping ids in training is what makes that a good place.
     """
 
     def __init__(self, vocabularies: Vocabularies, hyperparameters: DssmHyperparameters) -> None:
@@ -152,9 +152,13 @@ class UserTower(nn.Module):
 
 
 class Dssm(nn.Module):
-    """Both towers and their loss. `catalogue` and `vocabulary_items`: the item tower's inputs, as rows, for every item of the
-    catalogue [items, ...] and for every vocabulary row [V+1, ...]; `popularity` float32 [items], shares of the training interactions.
+    """Both towers and their loss.
+
+    `catalogue` and `vocabulary_items`: the item tower's inputs, as rows, for every item of the catalogue [items, ...]
+    and for every vocabulary row [V+1, ...]; `popularity` float32 [items]: shares of the training interactions.
     """
+
+    popularity: Tensor
 
     def __init__(
         self,
@@ -177,12 +181,16 @@ class Dssm(nn.Module):
     def history_table(self) -> Tensor:
         """What the user tower looks items up in: float32 [V+1, 64]; row 0 (unknown) is zero.
 
-        All rows, each step: a millisecond for the 1,682 items of MovieLens-100K. With a hundred thousand items, take those
-        of the batch.
+        All rows, each step: cheap for thousands of items. With a hundred thousand, take those of the batch.
         """
         rows = {name: self.get_buffer(f"vocabulary_{name}") for name in self.item_inputs}
         represented = self.item_tower.representation(**rows)
         return torch.cat([torch.zeros_like(represented[:1]), represented[1:]])
+
+    def user_vectors(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Vectors float32 [B,64] of the user tower's inputs, given as rows."""
+        vectors: Tensor = self.user_tower(**inputs, table=self.history_table())
+        return vectors
 
     def item_vectors(self, places: Tensor | None = None) -> Tensor:
         """Vectors float32 [N,64] of the catalogue's items at `places` int64 [N]; of all without."""
@@ -196,7 +204,7 @@ class Dssm(nn.Module):
         """The mean loss of a batch: the user tower's inputs and `target` int64 [B], places in the catalogue."""
         inputs = dict(batch)
         targets = inputs.pop("target")
-        users = self.user_tower(**inputs, table=self.history_table())
+        users = self.user_vectors(inputs)
         negatives = torch.randint(
             len(self.popularity), (self.hyperparameters.uniform_negatives,), device=targets.device
         )
@@ -209,8 +217,8 @@ def sampled_softmax(logits: Tensor, targets: Tensor, places: Tensor, popularity:
     """Cross entropy against candidates that were drawn, corrected for how they were drawn.
 
     The first B candidates are the batch's own targets (drawn by popularity), the rest uniform. A popular item is drawn
-    more often as a negative than its due, which log(expected number of draws) takes back (Yi et al. 2019, equation 3, for
-    the mixture of both draws). An item drawn beside itself as target is no negative.
+    more often as a negative than its due, which log(expected number of draws) takes back (the logQ correction of
+    Yi et al. 2019, for the mixture of both draws). An item drawn beside itself as target is no negative.
 
     Args:
         logits: float32 [B, B + uniform].

@@ -31,13 +31,16 @@ class Measured:
 
 
 def evaluate(repository: Path, material: Material) -> list[Measured]:
-    """Every version in the repository; the rankers order what the newest towers recall."""
-    results = []
+    """Every version in the repository, beside the floors; the rankers order what the newest towers recall."""
+    return recall_measures_of_all(repository, material) + ranking_measures(repository, material)
+
+
+def recall_measures_of_all(repository: Path, material: Material) -> list[Measured]:
+    """Every version of the towers, beside popularity and item-kNN."""
+    results = recall_floors(material)
     for version in versions(repository, USER_TOWER):
         scores = tower_scores(repository, version, material, Part.TEST)
         results += recall_measures(f"DSSM {version}", scores, material)
-    results += recall_floors(material)
-    results += ranking_measures(repository, material)
     return results
 
 
@@ -56,14 +59,9 @@ def tower_scores(repository: Path, version: int, material: Material, part: Part)
 
 
 def recall_measures(method: str, scores: Float32Array, material: Material) -> list[Measured]:
-    """Recall at 50 and 200 over the whole catalogue without what the user had seen; for all targets, and the liked ones."""
+    """Recall at 50 and 200 over the whole catalogue without what the user had seen; of all and of liked targets."""
     test = material.parts[Part.TEST]
-    ranks = np.array(
-        [
-            measures.rank_of_target(scores[row], int(target), test.seen_before(row))
-            for row, target in enumerate(test.targets)
-        ]
-    )
+    ranks = measures.ranks_of_targets(scores, test)
     results = []
     for targets, chosen in (("all", np.ones(len(ranks), bool)), ("liked", test.ratings >= LIKED)):
         values = {f"recall@{at}": measures.hit_rate(ranks[chosen], at) for at in (50, 200)}
@@ -96,7 +94,7 @@ def ranking_measures(repository: Path, material: Material) -> list[Measured]:
     }
     for version in versions(repository, RANKER):
         orders[f"DIN {version}"] = _ranker_order(ServedModel(repository, RANKER, version))
-    recalled = ranking_examples.recall(*vectors(repository, tower, material, Part.TEST), test, RECALLED)
+    recalled = ranking_examples.recall(vectors(repository, tower, material, Part.TEST), test, RECALLED)
     sampled = np.column_stack(
         [test.targets, ranking_examples.uniform_negatives(test, material.own, len(material.catalogue), NEGATIVES, SEED)]
     )
@@ -113,7 +111,7 @@ def _recalled_ranks(material: Material, recalled: Int64Array, orders: dict[str, 
     """The target's rank among the recalled candidates by each order: int64 [E]; 0 where it was not recalled."""
     test = material.parts[Part.TEST]
     ranks = {name: np.zeros(len(test), np.int64) for name in orders}
-    moments = ranking_examples.moments_with_inputs(material.dataset, material.catalogue, Part.TEST, recalled)
+    moments = ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, recalled)
     for number, inputs in moments:
         place = np.flatnonzero(recalled[number] == test.targets[number])
         if not len(place):
@@ -126,7 +124,7 @@ def _recalled_ranks(material: Material, recalled: Int64Array, orders: dict[str, 
 def _sampled_scores(material: Material, sampled: Int64Array, orders: dict[str, Order]) -> dict[str, Float32Array]:
     """Scores of each held-out event and its uniform negatives by each order: float32 [E, 1 + negatives]."""
     scores = {name: np.zeros(sampled.shape, np.float32) for name in orders}
-    moments = ranking_examples.moments_with_inputs(material.dataset, material.catalogue, Part.TEST, sampled)
+    moments = ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, sampled)
     for number, inputs in moments:
         for name, order in orders.items():
             scores[name][number] = order(number, sampled[number], inputs)

@@ -1,6 +1,5 @@
-"""Examples: the data set replayed in order of time, so that every example sees what was known then, and nothing later."""
+"""Examples: the data set replayed in order of time, so that every example sees what was known then, not later."""
 
-import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,8 +33,8 @@ class Part(StrEnum):
 class Moment:
     """An interaction and what was known just before it.
 
-    `history` is newest first. `items` is live: read it before the next moment is drawn. Held-out interactions enter their
-    own user's history (the test moment knows the validation one) but never the items' aggregates.
+    `history` is newest first. `items` is live: read it before the next moment is drawn. Held-out interactions enter
+    their own user's history (the test moment knows the validation one) but never the items' aggregates.
     """
 
     interaction: Interaction

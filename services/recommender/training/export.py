@@ -1,10 +1,13 @@
 """Export: from PyTorch to the ONNX file that the model server loads, checked on the way.
 
-The graph that PyTorch exports takes embedding rows. `with_vocabularies` puts ONNX-ML LabelEncoder nodes in front, which turn
-fingerprints into rows, so that the file carries its own vocabulary and its inputs are those of design and clients.
+The graph that PyTorch exports takes embedding rows. `with_vocabularies` puts ONNX-ML LabelEncoder nodes in front, which
+turn fingerprints into rows, so that the file carries its own vocabulary and a client needs none.
 """
 
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+from recommender.training.served import MODEL_FILE
 from recommender.training.vocabulary import Vocabularies
 
 OPSET = 20
@@ -26,58 +30,101 @@ class ExportError(RuntimeError):
     """An ONNX graph that does not compute what the PyTorch model does."""
 
 
-def export(
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a version goes, and what its configuration says."""
+
+    repository: Path
+    model: str
+    version: int
+    max_batch_size: int
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """`<repository>/<model>/<version>/model.onnx`."""
+        return self.repository / self.model / str(self.version) / MODEL_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A version that was written, and the largest difference between PyTorch and ONNX on real inputs."""
+
+    file: Path
+    difference: float
+
+
+def write_version(
     model: nn.Module,
     inputs: Mapping[str, np.ndarray],
     output: str,
-    dynamic: Mapping[str, str],
+    open_inputs: Sequence[str],
     vocabularies: Vocabularies,
-    path: Path,
-) -> float:
-    """Writes `model` to `path` and returns the largest difference between PyTorch and ONNX on `inputs`.
+    target: Target,
+) -> Exported:
+    """Exports `model`, checks it, and writes `model.onnx` and `config.pbtxt`.
 
     Args:
         model: takes `inputs` by name, with rows in the place of fingerprints; in evaluation mode, on the CPU.
         inputs: a real batch, with fingerprints.
         output: the output's name.
-        dynamic: for each input whose first dimension is open, that dimension's name; the others keep theirs.
+        open_inputs: those whose first dimension is open, in one length; the others keep their shape.
         vocabularies: what the model was trained with.
-        path: `<model>/<version>/model.onnx`.
+        target: where to.
 
     Raises:
-        ExportError: if the difference exceeds 1e-5, before or after the vocabularies were put in.
+        ExportError: if ONNX differs from PyTorch by more than 1e-5, before or after the vocabularies were put in.
 
     """
     rows = vocabularies.rows(inputs)
-    tensors = {name: torch.from_numpy(values) for name, values in rows.items()}
-    with torch.no_grad():
-        expected = model(**tensors).numpy()
-    shapes = {name: {0: torch.export.Dim(dynamic[name], min=1)} if name in dynamic else {} for name in tensors}
-    program = torch.onnx.export(
-        model,
-        (),
-        kwargs=tensors,
-        input_names=list(tensors),
-        output_names=[output],
-        dynamic_shapes=shapes,
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    if program is None:
-        raise ExportError(f"{path}: PyTorch returned no program")
-    bare = program.model_proto
-    check(bare, rows, expected, f"{path}, before the vocabularies")
+    bare = _exported(model, rows, output, open_inputs)
     whole = with_vocabularies(bare, vocabularies)
-    difference = check(whole, inputs, expected, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(whole, path)
-    return difference
+    differences = []
+    # One row as well: a graph may have taken the batch's size for a constant.
+    for count in (None, 1):
+        fingerprints, encoded = _first(inputs, open_inputs, count), _first(rows, open_inputs, count)
+        with torch.no_grad():
+            expected = model(**{name: torch.from_numpy(values) for name, values in encoded.items()}).numpy()
+        differences.append(difference(bare, encoded, expected, f"{target.file}, before the vocabularies"))
+        differences.append(difference(whole, fingerprints, expected, str(target.file)))
+    target.file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(whole, target.file)
+    (target.repository / target.model / "config.pbtxt").write_text(triton_config(whole, target))
+    return Exported(target.file, max(differences))
+
+
+def _exported(
+    model: nn.Module, rows: Mapping[str, np.ndarray], output: str, open_inputs: Sequence[str]
+) -> onnx.ModelProto:
+    length = torch.export.Dim("rows", min=1)
+    # PyTorch's exporter logs each optional library that it does not find.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # "The axis name will not be used, since it shares the same shape constraints": that is what is meant here.
+        warnings.filterwarnings("ignore", message="# The axis name", category=UserWarning)
+        program = torch.onnx.export(
+            model,
+            (),
+            kwargs={name: torch.from_numpy(values) for name, values in rows.items()},
+            input_names=list(rows),
+            output_names=[output],
+            dynamic_shapes={name: {0: length} if name in open_inputs else {} for name in rows},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("PyTorch returned no program")
+    return program.model_proto
+
+
+def _first(inputs: Mapping[str, np.ndarray], open_inputs: Sequence[str], count: int | None) -> dict[str, np.ndarray]:
+    return {name: values[:count] if name in open_inputs else values for name, values in inputs.items()}
 
 
 def with_vocabularies(model: onnx.ModelProto, vocabularies: Vocabularies) -> onnx.ModelProto:
-    """A copy of `model` whose categorical inputs take fingerprints; LabelEncoder nodes turn them into rows, 0 if unknown."""
+    """A copy of `model` whose categorical inputs take fingerprints: LabelEncoder nodes turn them into rows."""
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     for tensor in whole.graph.input:
@@ -109,37 +156,37 @@ def with_vocabularies(model: onnx.ModelProto, vocabularies: Vocabularies) -> onn
     return whole
 
 
-def check(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], expected: np.ndarray, what: str) -> float:
+def difference(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], expected: np.ndarray, what: str) -> float:
     """The largest absolute difference between what ONNX Runtime computes and `expected`."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     wanted = {tensor.name for tensor in session.get_inputs()}
     (computed,) = session.run(None, {name: values for name, values in inputs.items() if name in wanted})
     if computed.shape != expected.shape:
         raise ExportError(f"{what}: expected shape {expected.shape}, ONNX gives {computed.shape}")
-    difference = float(np.abs(computed - expected).max())
-    if not difference <= TOLERANCE:
-        raise ExportError(f"{what}: differs from PyTorch by {difference:.2e}, more than {TOLERANCE:.0e}")
-    return difference
+    largest = float(np.abs(computed - expected).max())
+    # Written this way round, NaN is an error too.
+    if not largest <= TOLERANCE:
+        raise ExportError(f"{what}: differs from PyTorch by {largest:.2e}, more than {TOLERANCE:.0e}")
+    return largest
 
 
 _TRITON_TYPES = {TensorProto.INT64: "TYPE_INT64", TensorProto.FLOAT: "TYPE_FP32"}
 
 
-def triton_config(name: str, path: Path, max_batch_size: int, parameters: Mapping[str, str]) -> str:
-    """The `config.pbtxt` of the model in `path`, in Triton's text format.
+def triton_config(model: onnx.ModelProto, target: Target) -> str:
+    """The model's `config.pbtxt` in Triton's text format.
 
-    With `max_batch_size` above 0 the server owns the first dimension, so it is left out of the dims.
+    With `max_batch_size` above 0 the server owns the first dimension, so the dims leave it out.
     """
-    graph = onnx.load(path).graph
-    lines = [f'name: "{name}"', 'platform: "onnxruntime_onnx"', f"max_batch_size: {max_batch_size}"]
-    for kind, tensors in (("input", graph.input), ("output", graph.output)):
+    lines = [f'name: "{target.model}"', 'platform: "onnxruntime_onnx"', f"max_batch_size: {target.max_batch_size}"]
+    for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
         entries = []
         for tensor in tensors:
-            shape = tensor.type.tensor_type.shape.dim
-            dims = [dim.dim_value or -1 for dim in shape][1 if max_batch_size else 0 :]
+            dims = [dim.dim_value or -1 for dim in tensor.type.tensor_type.shape.dim]
+            own = dims[1:] if target.max_batch_size else dims
             data_type = _TRITON_TYPES[tensor.type.tensor_type.elem_type]
-            entries.append(f'  {{ name: "{tensor.name}" data_type: {data_type} dims: {dims} }}')
+            entries.append(f'  {{ name: "{tensor.name}" data_type: {data_type} dims: {own} }}')
         lines += [f"{kind} [", ",\n".join(entries), "]"]
-    for key, value in parameters.items():
+    for key, value in target.parameters.items():
         lines.append(f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}')
     return "\n".join(lines) + "\n"

@@ -18,7 +18,7 @@ Report = Callable[[str, float, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How to train. `patience`: epochs without a better validation score before it stops; `clip_norm`: of all gradients."""
+    """How to train. `patience`: epochs without a better validation score before it stops."""
 
     epochs: int = 20
     batch_size: int = 512

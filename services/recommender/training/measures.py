@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recommender.features import Float32Array, Int64Array
+from recommender.training.examples import UserExamples
 
 NEIGHBOURS = 100
-"""Neighbours kept for each item of the item-kNN floor; more changed nothing in Deshpande and Karypis (2004)."""
+"""Neighbours kept for each item of the item-kNN floor."""
 
 
 def rank_of_target(scores: Float32Array, target: int, excluded: Sequence[int] = ()) -> int:
@@ -22,13 +24,30 @@ def rank_of_target(scores: Float32Array, target: int, excluded: Sequence[int] = 
     return 1 + int((rivals > scores[target]).sum()) + int((rivals == scores[target]).sum() + 1) // 2
 
 
+def ranks_of_targets(scores: Float32Array, moments: UserExamples) -> Int64Array:
+    """The rank of each moment's target in its row of `scores` [E, items], without what the user had seen: int64 [E]."""
+    ranks = [
+        rank_of_target(row, int(target), moments.seen_before(number))
+        for number, (row, target) in enumerate(zip(scores, moments.targets, strict=True))
+    ]
+    return np.array(ranks, np.int64)
+
+
+def ranks_among(scores: Float32Array, found: NDArray[np.bool_]) -> Int64Array:
+    """The rank of the target, which `found` bool [E, N] marks, by `scores` [E, N]: int64 [E]; 0 in a row without."""
+    ranks = np.zeros(len(scores), np.int64)
+    for row in np.flatnonzero(found.any(axis=1)):
+        ranks[row] = rank_of_target(scores[row], int(found[row].argmax()))
+    return ranks
+
+
 def hit_rate(ranks: Int64Array, at: int) -> float:
     """Share of targets within the first `at` places: recall@k where each case has one target. A rank of 0 is a miss."""
     return float(((ranks > 0) & (ranks <= at)).mean()) if len(ranks) else 0.0
 
 
 def ndcg(ranks: Int64Array, at: int) -> float:
-    """Mean of 1 / log2(1 + rank) for targets within the first `at` places, 0 for others (one target: the ideal is 1)."""
+    """Mean of 1 / log2(1 + rank) of targets within the first `at` places, 0 of others (one target: the ideal is 1)."""
     if not len(ranks):
         return 0.0
     found = (ranks > 0) & (ranks <= at)
@@ -62,8 +81,8 @@ def grouped_auc(groups: Sequence[tuple[Float32Array, Int64Array]]) -> float:
 def item_neighbours(histories: Sequence[Sequence[int]], items: int) -> Float32Array:
     """Cosine similarity of items by who interacted with them: float32 [items, items], the nearest 100 of each row.
 
-    Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms, ACM TOIS 22(1), 2004. Dense: for catalogues of up to
-    some ten thousand items.
+    Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms, ACM TOIS 22(1), 2004. Dense: for catalogues of up
+    to some ten thousand items.
     """
     interacted = np.zeros((len(histories), items), np.float32)
     for row, history in enumerate(histories):

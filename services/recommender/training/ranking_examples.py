@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recommender import features
 from recommender.data import Dataset
 from recommender.features import (
     DISLIKED,
-    HISTORY_LENGTH,
     LIKED,
-    MAX_CATEGORIES,
     Float32Array,
     Int64Array,
     ItemAggregates,
@@ -51,30 +50,49 @@ def ranker_inputs(
     return features.din_inputs(history, profile, moment.user, encoded, statistics)
 
 
-def moments_with_inputs(
-    dataset: Dataset, catalogue: Catalogue, part: Part, candidates: Int64Array
+def calls(
+    dataset: Dataset,
+    catalogue: Catalogue,
+    part: Part,
+    candidates: Int64Array,
+    only: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """The moments of a part by number, with DIN's inputs for `candidates` int64 [E, C]: one row of places a moment."""
+    """The ranker's call at each moment of a part: the moment's number, and DIN's inputs for its row of `candidates`.
+
+    Args:
+        dataset: replayed once.
+        catalogue: of the data set.
+        part: whose moments.
+        candidates: int64 [E, C], places in the catalogue.
+        only: bool [E], the moments wanted; all without.
+
+    """
     profiles = {profile.user_id: profile for profile in dataset.users}
-    chosen = (moment for moment in replay(dataset) if moment.part is part)
-    for number, moment in enumerate(chosen):
-        profile = profiles[moment.interaction.user_id]
-        yield number, ranker_inputs(moment, profile, candidates[number], dataset, catalogue)
+    moments = (moment for moment in replay(dataset) if moment.part is part)
+    for number, moment in enumerate(moments):
+        if only is None or only[number]:
+            profile = profiles[moment.interaction.user_id]
+            yield number, ranker_inputs(moment, profile, candidates[number], dataset, catalogue)
 
 
 def training_examples(
-    dataset: Dataset, catalogue: Catalogue, events: UserExamples, negatives: Int64Array
+    dataset: Dataset,
+    catalogue: Catalogue,
+    events: UserExamples,
+    negatives: Int64Array,
+    count: int,
+    seed: int,
 ) -> RankingExamples:
-    """Liked and disliked events of the training part, each with its `negatives` int64 [E, n] (places).
+    """`count` liked and disliked events of the training part, each with its `negatives` int64 [E, n] (places).
 
-    Three stars say neither and are left out (they stay in the history). A disliked event is a negative that the user did
-    see; its group has no positive.
+    Three stars say neither and are left out (they stay in the history). A disliked event is a negative that the user
+    did see; its group has no positive.
     """
     telling = (events.ratings >= LIKED) | (events.ratings <= DISLIKED)
+    surplus = max(0, int(telling.sum()) - count)
+    telling[np.random.default_rng(seed).choice(np.flatnonzero(telling), surplus, replace=False)] = False
     candidates = np.column_stack([events.targets, negatives])
-    rows = [
-        inputs for number, inputs in moments_with_inputs(dataset, catalogue, Part.TRAIN, candidates) if telling[number]
-    ]
+    rows = [inputs for _, inputs in calls(dataset, catalogue, Part.TRAIN, candidates, only=telling)]
     labels = np.zeros((len(rows), candidates.shape[1]), np.float32)
     labels[:, 0] = events.ratings[telling] >= LIKED
     return RankingExamples(group(rows), labels)
@@ -88,7 +106,7 @@ def group(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def uniform_negatives(events: UserExamples, own: Sequence[set[int]], items: int, count: int, seed: int) -> Int64Array:
-    """For each event `count` items, uniform over the catalogue without the user's `own` training items: int64 [E, count]."""
+    """For each event `count` items, uniform over the catalogue without the user's `own`: int64 [E, count], places."""
     random = np.random.default_rng(seed)
     drawn = random.integers(items, size=(len(events), count))
     for row, user in enumerate(events.users):
@@ -100,17 +118,17 @@ def uniform_negatives(events: UserExamples, own: Sequence[set[int]], items: int,
 
 def recalled_negatives(
     events: UserExamples,
-    user_vectors: Float32Array,
-    item_vectors: Float32Array,
+    vectors: tuple[Float32Array, Float32Array],
     own: Sequence[set[int]],
     count: int,
     seed: int,
 ) -> Int64Array:
-    """For each event `count` of the 200 items that recall would have offered, without the user's `own`: int64 [E, count].
+    """For each event `count` of the 200 items that recall would offer, without the user's `own`: int64 [E, count].
 
     The ranker is asked about recalled items only, so it should learn on them: against uniform negatives alone it learns
     what recall knows already (sample selection bias).
     """
+    user_vectors, item_vectors = vectors
     random = np.random.default_rng(seed)
     drawn = np.empty((len(events), count), np.int64)
     for row, user in enumerate(events.users):
@@ -121,8 +139,10 @@ def recalled_negatives(
     return drawn
 
 
-def recall(user_vectors: Float32Array, item_vectors: Float32Array, events: UserExamples, count: int) -> Int64Array:
-    """The `count` best unseen items of each moment by cosine, best first: int64 [E, count], places."""
+def recall(vectors: tuple[Float32Array, Float32Array], events: UserExamples, count: int) -> Int64Array:
+    """The `count` best unseen items of each moment by cosine, best first: int64 [E, count] places, or fewer."""
+    user_vectors, item_vectors = vectors
+    count = min(count, len(item_vectors))
     best = np.empty((len(events), count), np.int64)
     for row in range(len(events)):
         scores = item_vectors @ user_vectors[row]

@@ -12,17 +12,22 @@ class TowerRecipe:
     """How the towers are trained."""
 
     hyperparameters: DssmHyperparameters = field(default_factory=DssmHyperparameters)
-    schedule: Schedule = field(default_factory=lambda: Schedule(epochs=14))
+    schedule: Schedule = field(default_factory=lambda: Schedule(epochs=6))
 
 
 @dataclass(frozen=True, slots=True)
 class RankerRecipe:
-    """How the ranker is trained: negatives for each event, of either kind, beside the disliked events."""
+    """How the ranker is trained: negatives for each event, of either kind, beside the disliked events.
+
+    `events`: liked and disliked events taken at random from the training part. 30,000 of MovieLens-100K's 71,000 keep a
+    run on two cores within minutes.
+    """
 
     uniform_negatives: int
     recalled_negatives: int
+    events: int = 30_000
     hyperparameters: DinHyperparameters = field(default_factory=DinHyperparameters)
-    schedule: Schedule = field(default_factory=lambda: Schedule(epochs=12, batch_size=256, learning_rate=1e-3))
+    schedule: Schedule = field(default_factory=lambda: Schedule(epochs=6, batch_size=256, learning_rate=2e-3))
 
 
 RANKERS = {

@@ -1,4 +1,4 @@
-"""The exported models as the model server runs them: the training pipeline ranks, and measures, with what will serve."""
+"""The exported models as the model server runs them: the pipeline recalls, and measures, with what will serve."""
 
 import json
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ from recommender.features import PADDING, EncodedItems, Int64Array, fingerprint
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vocabulary:
-    """`fingerprints` int64 [V], sorted: the one at index i has row i + 1, and row 0 is padding and everything unknown."""
+    """`fingerprints` int64 [V], sorted: the one at index i has row i + 1; row 0 is padding and everything unknown."""
 
     fingerprints: Int64Array
 

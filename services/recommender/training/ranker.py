@@ -1,0 +1,145 @@
+"""The ranker's way: build its examples over what a tower recalls, train it, and write the graph that serves."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recommender.features import LIKED
+from recommender.training import evaluation, export, fitting, measures, ranking_examples
+from recommender.training.din import Din, DinLoss, Standardisation, Standardise
+from recommender.training.examples import Part
+from recommender.training.export import Exported
+from recommender.training.fitting import Fitted, Report
+from recommender.training.material import Material, as_tensors
+from recommender.training.ranking_examples import RECALLED
+from recommender.training.recipes import RankerRecipe
+from recommender.training.served import RANKER
+
+VALIDATION_BATCH = 64
+
+
+def train(
+    material: Material,
+    examples: dict[str, Tensor],
+    ndcg_at_10: Callable[[Din], float],
+    recipe: RankerRecipe,
+    report: Report,
+    checkpoint: Path | None = None,
+) -> tuple[Din, Fitted]:
+    """Trains the ranker on `build_examples`; stops early by `validation`'s measure."""
+    torch.manual_seed(recipe.schedule.seed)
+    din = Din(
+        material.vocabularies,
+        recipe.hyperparameters,
+        material.vocabulary_rows(),
+        Standardisation(Standardise(examples["user_statistics"]), Standardise(examples["candidate_statistics"])),
+    )
+    run = fitting.run_name(material.dataset.sha256, recipe)
+    fitted = fitting.fit(
+        DinLoss(din),
+        examples,
+        lambda: ndcg_at_10(din),
+        recipe.schedule,
+        checkpoint=checkpoint,
+        run=run,
+        report=report,
+    )
+    return din.cpu(), fitted
+
+
+def build_examples(material: Material, repository: Path, tower: int, recipe: RankerRecipe) -> dict[str, Tensor]:
+    """DIN's inputs as rows, and `labels`: events of the training part, each with the recipe's negatives."""
+    events, seed = material.parts[Part.TRAIN], recipe.schedule.seed
+    items = len(material.catalogue)
+    negatives = [ranking_examples.uniform_negatives(events, material.own, items, recipe.uniform_negatives, seed)]
+    if recipe.recalled_negatives:
+        vectors = evaluation.vectors(repository, tower, material, Part.TRAIN)
+        negatives.append(
+            ranking_examples.recalled_negatives(events, vectors, material.own, recipe.recalled_negatives, seed)
+        )
+    built = ranking_examples.training_examples(
+        material.dataset, material.catalogue, events, np.hstack(negatives), recipe.events, seed
+    )
+    return as_tensors(material.vocabularies.rows(built.inputs) | {"labels": built.labels})
+
+
+def validation(material: Material, repository: Path, tower: int) -> Callable[[Din], float]:
+    """NDCG@10 of the validation part's liked items among what `tower` recalls, for a ranker as it stands."""
+    events = material.parts[Part.VALIDATION]
+    liked = events.ratings >= LIKED
+    recalled = ranking_examples.recall(
+        evaluation.vectors(repository, tower, material, Part.VALIDATION), events, RECALLED
+    )
+    calls = ranking_examples.calls(material.dataset, material.catalogue, Part.VALIDATION, recalled, only=liked)
+    inputs = as_tensors(material.vocabularies.rows(ranking_examples.group([call for _, call in calls])))
+    found = recalled[liked] == events.targets[liked, None]
+
+    def ndcg_at_10(din: Din) -> float:
+        table = din.history_table()
+        scores = [
+            din(
+                **{name: tensor[start : start + VALIDATION_BATCH].to(table.device) for name, tensor in inputs.items()},
+                table=table,
+            )
+            for start in range(0, len(found), VALIDATION_BATCH)
+        ]
+        return measures.ndcg(measures.ranks_among(torch.cat(scores).cpu().numpy(), found), 10)
+
+    return ndcg_at_10
+
+
+def export_ranker(din: Din, material: Material, repository: Path, version: int) -> Exported:
+    """Writes `din` and its configuration. One call is one user with N candidates: the server has nothing to batch."""
+    count = min(RECALLED, len(material.catalogue))
+    candidates = np.broadcast_to(np.arange(count), (len(material.parts[Part.TEST]), count))
+    _, inputs = next(ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, candidates))
+    return export.write_version(
+        ServedRanker(din).eval(),
+        inputs,
+        "score",
+        open_inputs=[name for name in inputs if name.startswith("candidate_")],
+        vocabularies=material.vocabularies,
+        target=export.Target(repository, RANKER, version, max_batch_size=0),
+    )
+
+
+class ServedRanker(nn.Module):
+    """DIN for one user and N candidates, with its table of items as a constant of the graph."""
+
+    def __init__(self, din: Din) -> None:
+        super().__init__()
+        self.din = din
+        with torch.no_grad():
+            self.register_buffer("table", din.eval().history_table())
+
+    def forward(
+        self,
+        history_items: Tensor,
+        history_ratings: Tensor,
+        user_age_bucket: Tensor,
+        user_gender: Tensor,
+        user_occupation: Tensor,
+        user_statistics: Tensor,
+        candidate_items: Tensor,
+        candidate_categories: Tensor,
+        candidate_year: Tensor,
+        candidate_statistics: Tensor,
+    ) -> Tensor:
+        """Probabilities float32 [N, 1] under the training's share of negatives: an order, not a click rate."""
+        logits = self.din(
+            history_items,
+            history_ratings,
+            user_age_bucket,
+            user_gender,
+            user_occupation,
+            user_statistics,
+            candidate_items[None],
+            candidate_categories[None],
+            candidate_year[None],
+            candidate_statistics[None],
+            self.get_buffer("table"),
+        )
+        return torch.sigmoid(logits[0])[:, None]
