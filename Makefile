@@ -25,7 +25,7 @@ $(BIN)/uv: constraints.txt
 	@touch $@
 
 define install
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[$(1)]'
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[$(1)]'
 	@touch $@
 endef
 
