@@ -3,27 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import Depends, Request
-from google.protobuf.message import Message
 
 from casebook.recommender.v1.recommender_pb2_grpc import RecommenderServiceStub
 from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceStub
 from chassis.health import Readiness
 from gateway.idempotency import Attempt, Records
 from gateway.keys import KeyRing
+from gateway.publishing import Publisher
 from gateway.ratelimit import RateLimiter
 from gateway.settings import GatewaySettings
-
-
-class Publisher(Protocol):
-    """What accepts events: `chassis.events.EventProducer`."""
-
-    async def publish(
-        self, topic: str, key: str, message: Message, *, tenant: str, event_id: str | None = None
-    ) -> None:
-        """Returns once the broker has acknowledged; raises Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from gateway.app import create_app
 from gateway.bootstrap import bootstrap as bootstrap_key
 from gateway.dependencies import Dependencies
 from gateway.keys import KeyRing
+from gateway.publishing import KafkaPublisher
 from gateway.ratelimit import Quota, RateLimiter
 from gateway.server import HttpServer
 from gateway.settings import GatewaySettings
@@ -56,7 +57,7 @@ async def serve(process: Process[GatewaySettings]) -> None:
             settings=settings,
             recommender=RecommenderServiceStub(recommender),
             releases=ReleaseServiceStub(inference),
-            publisher=producer,
+            publisher=KafkaPublisher(producer),
             keys=KeyRing(store.PostgresKeys(engine), settings.key_cache_seconds),
             rate_limiter=RateLimiter(redis, Quota(settings.rate_limit_per_second, settings.rate_limit_burst)),
             records=records,

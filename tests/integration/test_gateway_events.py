@@ -1,11 +1,13 @@
 """Accepting events: 202 only after the broker's acknowledgement, on a real Kafka; 503 without one."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from kafka.errors import TopicAlreadyExistsError
 from tests.fixtures.kafka import free_ports
 from tests.unit.gateway.parts import Gateway, running_gateway
 
@@ -13,7 +15,7 @@ from casebook.behaviour.v1 import events_pb2 as behaviour
 from chassis import database
 from chassis.events import EventProducer
 from chassis.settings import Settings
-from chassis.topics import Topic, apply
+from gateway.publishing import KafkaPublisher
 from gateway.routers.events import TOPIC
 
 CLICK = {"user_id": "196", "item_id": "302", "action": "click"}
@@ -37,15 +39,16 @@ async def publishing_to(bootstrap, database_url, redis_url, **settings) -> Async
     """A gateway with a real producer."""
     producer = EventProducer(Settings(kafka_bootstrap=bootstrap, default_deadline_seconds=5), source="gateway")
     try:
-        async with running_gateway(database_url, redis_url, publisher=producer, **settings) as gateway:
+        async with running_gateway(database_url, redis_url, publisher=KafkaPublisher(producer), **settings) as gateway:
             yield gateway
     finally:
-        producer.close(timeout=1)
+        await asyncio.to_thread(producer.close)
 
 
 @pytest.fixture(scope="module")
 def topic(kafka):
-    apply(kafka.settings(), [Topic(TOPIC, partitions=4, replication=1)])
+    with suppress(TopicAlreadyExistsError):
+        kafka.create(TOPIC, partitions=4)
     return TOPIC
 
 

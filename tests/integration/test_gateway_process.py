@@ -110,7 +110,7 @@ async def gateway(environment, folder):
         yield client, ops
 
 
-async def until(what, holds, seconds=30):
+async def until(what, holds, seconds=50):
     """Polls until `holds` is true; fails with what was waited for and what was seen last."""
     deadline, seen = time.monotonic() + seconds, None
     while time.monotonic() < deadline:

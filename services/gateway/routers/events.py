@@ -1,13 +1,11 @@
 """What users did. 202 means that the broker has acknowledged; a 503 may be sent again under the same ids."""
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fastapi import APIRouter
 
-from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from chassis.errors import InvalidField, Unavailable
 from chassis.identity import Role, current_identity
 from chassis.rpc import remaining_seconds
@@ -17,6 +15,7 @@ from gateway.dependencies import CurrentAttempt, Dependencies, Given
 from gateway.edge import IdempotentRoute
 from gateway.idempotency import Attempt
 from gateway.openapi import IDEMPOTENT, WITH_BODY, documented
+from gateway.publishing import Outgoing
 
 TOPIC = "behaviour.events.v1"
 OLDEST = timedelta(days=7)
@@ -52,28 +51,22 @@ async def record_events(batch: schemas.EventBatch, given: Given, attempt: Curren
 async def _publish(events: Sequence[schemas.Event], place: str, given: Dependencies, attempt: Attempt) -> list[str]:
     """Publishes the events; returns their ids when every one has been acknowledged."""
     tenant, now = current_identity().tenant, given.clock()
-    ids = [event.id or attempt.event_id(index) for index, event in enumerate(events)]
-    by_key: dict[str, list[tuple[str, BehaviourEvent]]] = {}
-    for index, event in enumerate(events):
-        message = translation.behaviour_event(event, _occurred_at(event, now, place.format(index)))
-        by_key.setdefault(f"{tenant}:{event.user_id or event.session_id}", []).append((ids[index], message))
-
-    async def publish_in_order(key: str, messages: Sequence[tuple[str, BehaviourEvent]]) -> None:
-        for event_id, message in messages:
-            await given.publisher.publish(TOPIC, key, message, tenant=tenant, event_id=event_id)
-
+    outgoing = [
+        Outgoing(
+            event_id=event.id or attempt.event_id(index),
+            key=f"{tenant}:{event.user_id or event.session_id}",
+            message=translation.behaviour_event(event, _occurred_at(event, now, place.format(index))),
+        )
+        for index, event in enumerate(events)
+    ]
     # The answer about the broker comes before the request's own deadline, so that it is a 503 with `Retry-After`.
     patience = min(given.settings.publish_deadline_seconds, 0.9 * remaining_seconds())
     try:
         async with asyncio.timeout(patience):
-            outcomes = await asyncio.gather(
-                *itertools.starmap(publish_in_order, by_key.items()), return_exceptions=True
-            )
+            await given.publisher.publish(TOPIC, tenant, outgoing)
     except TimeoutError:
         raise Unavailable("kafka", f"no acknowledgement within {patience:.1f} s", retry_after_seconds=1.0) from None
-    for failure in filter(None, outcomes):
-        raise failure
-    return ids
+    return [event.event_id for event in outgoing]
 
 
 def _occurred_at(event: schemas.Event, now: datetime, place: str) -> datetime:

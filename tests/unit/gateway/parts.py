@@ -24,9 +24,10 @@ from chassis.health import Readiness
 from chassis.identity import Identity, Role, TokenKeys, current_identity, require
 from chassis.rpc import connect, create_server, remaining_seconds
 from gateway.app import create_app
-from gateway.dependencies import Dependencies, Publisher
+from gateway.dependencies import Dependencies
 from gateway.keys import ApiKey, Credential, KeyRing
 from gateway.processes import limiter_redis
+from gateway.publishing import Publisher
 from gateway.ratelimit import Quota, RateLimiter
 from gateway.settings import GatewaySettings
 from gateway.store import PostgresKeys, PostgresRecords
@@ -187,8 +188,9 @@ class FakeBroker:
     def __post_init__(self):
         self.acknowledges.set()
 
-    async def publish(self, topic, key, message, *, tenant, event_id=None):
-        self.published.append(Published(topic, key, message, tenant, event_id))
+    async def publish(self, topic, tenant, events):
+        for event in events:
+            self.published.append(Published(topic, event.key, event.message, tenant, event.event_id))
         await self.acknowledges.wait()
         if self.fails_with is not None:
             raise self.fails_with
