@@ -39,7 +39,7 @@ def ledger(engine):
 
 
 class Gateway:
-    """Publishes events one after the other, each until it is acknowledged, under one id: what a client of the API does."""
+    """Publishes events one after the other, each under one id until it is acknowledged, as a client of the API does."""
 
     def __init__(self, settings, topic, count=EVENTS):
         self.published = 0
@@ -122,14 +122,28 @@ def test_broker_killed_while_the_outbox_is_relayed(kafka, engine, ledger):
             message = BehaviourEvent(item_id=f"i{number}")
             outbox.add(connection, topic, "acme:u1", message, "acme", event_id=f"e-{number}")
     producer = EventProducer(kafka.settings(default_deadline_seconds=2.0), source="relay")
-    kafka.kill()
 
     with running(outbox.Relay(engine, producer), ledger.consumer(kafka.settings(), topic)):
+        wait_until("the first entries", lambda: ledger.entries())
+        kafka.kill()
+        booked = len(ledger.entries())
         kafka.restart()
         expect_every_effect_once(ledger)
     producer.close()
 
+    assert booked < EVENTS, "the broker was killed too late to prove anything"
     assert [item for _, item in ledger.entries()] == [f"i{number}" for number in range(EVENTS)]
+
+
+def test_consumer_that_starts_before_the_broker_waits_for_it(kafka, ledger):
+    topic = kafka.topic()
+    kafka.kill()
+
+    with running(
+        Gateway(kafka.settings(default_deadline_seconds=2.0), topic, 3), ledger.consumer(kafka.settings(), topic)
+    ):
+        kafka.restart()
+        expect_every_effect_once(ledger, 3)
 
 
 def test_follower_goes_on_after_the_broker_was_killed(kafka):

@@ -1,8 +1,16 @@
 """How every Kafka client of a process is set up, and what a client's failure means to the caller."""
 
+import threading
 from typing import Any
 
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+from chassis import logs
+from chassis.events.retries import Retries
 from chassis.settings import Settings
+
+_log = logs.logger(__name__)
 
 BOOTSTRAP_SECONDS = 10.0
 """How long a new client looks for a broker before it gives up and is tried again."""
@@ -20,3 +28,16 @@ def client_options(settings: Settings, purpose: str) -> dict[str, Any]:
         "reconnect_backoff_max_ms": 2000,
         "metrics_enabled": False,  # the clients' own; ours are in metrics.py
     }
+
+
+def connect_consumer(stop: threading.Event, *topics: str, **options: Any) -> KafkaConsumer | None:
+    """A consumer, once a broker answers: who starts before Kafka waits for it. None where `stop` came first."""
+    attempts = 0
+    while not stop.is_set():
+        try:
+            return KafkaConsumer(*topics, **options)
+        except KafkaError as error:
+            attempts += 1
+            _log.warning("no broker answers yet", brokers=options["bootstrap_servers"], why=str(error))
+            stop.wait(Retries().delay(attempts))
+    return None

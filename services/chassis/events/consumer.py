@@ -29,7 +29,7 @@ from kafka.errors import (
 from chassis import logs
 from chassis.errors import CasebookError, Unavailable
 from chassis.events import burial, metrics, tracing
-from chassis.events.connection import client_options
+from chassis.events.connection import client_options, connect_consumer
 from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
 from chassis.events.lanes import Lane, Lanes
 from chassis.events.producer import EventProducer
@@ -82,6 +82,8 @@ class EventConsumer:
         bounds the records that are fetched and not settled yet.
         """
         self.group = group
+        self.partitions = 0
+        """How many partitions this member holds now; 0 before it has joined its group."""
         self._settings = settings
         self._service = group.partition(".")[0]
         self._handlers = dict(handlers)
@@ -94,11 +96,24 @@ class EventConsumer:
     def run(self, stop: threading.Event) -> None:
         """Consumes until `stop` is set; then finishes the record in hand, commits, and leaves the group.
 
-        Raises Unavailable where no broker answers at the start.
+        Waits for a broker where none answers. Raises kafka.errors.KafkaError for what no waiting mends (a group that it
+        may not join): the process is to end and be seen.
         """
-        consumer = self._connect()
+        consumer = connect_consumer(
+            stop,
+            **client_options(self._settings, self.group),
+            group_id=self.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_interval_ms=int(MAX_POLL_INTERVAL_SECONDS * 1000),
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1000,
+            metadata_max_age_ms=10_000,  # a topic that is made later is found within ten seconds, not five minutes
+        )
+        if consumer is None:
+            return
         try:
-            consumer.subscribe(list(self._handlers), listener=_OnRebalance(self._lanes, self.group))
+            consumer.subscribe(list(self._handlers), listener=_OnRebalance(self, self._lanes))
             while not stop.is_set():
                 self._take(consumer)
                 self._handle_for_a_slice(stop)
@@ -109,20 +124,6 @@ class EventConsumer:
             metrics.forget_lag(self.group)
             if self._owns_producer:
                 self._producer.close()
-
-    def _connect(self) -> KafkaConsumer:
-        try:
-            return KafkaConsumer(
-                **client_options(self._settings, self.group),
-                group_id=self.group,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                max_poll_interval_ms=int(MAX_POLL_INTERVAL_SECONDS * 1000),
-                session_timeout_ms=10_000,
-                heartbeat_interval_ms=1000,
-            )
-        except KafkaError as error:
-            raise Unavailable("kafka", str(error)) from error
 
     def _take(self, consumer: KafkaConsumer) -> None:
         """Polls for as many records as there is room for; a full consumer polls all the same, to stay in its group."""
@@ -255,15 +256,17 @@ class _OnRebalance(ConsumerRebalanceListener):
     kafka-python calls it while the consumer's thread waits inside `poll` or `close`: nothing else touches the lanes.
     """
 
-    def __init__(self, lanes: Lanes, group: str) -> None:
+    def __init__(self, consumer: EventConsumer, lanes: Lanes) -> None:
+        self._consumer = consumer
         self._lanes = lanes
-        self._group = group
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Partitions may go to another member."""
         self._lanes.clear()
-        metrics.forget_lag(self._group)
+        self._consumer.partitions = 0
+        metrics.forget_lag(self._consumer.group)
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Partitions have come; they start at their committed offsets."""
-        _log.info("partitions assigned", group=self._group, partitions=len(assigned))
+        self._consumer.partitions = len(assigned)
+        _log.info("partitions assigned", group=self._consumer.group, partitions=len(assigned))

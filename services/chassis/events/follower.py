@@ -11,9 +11,8 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
 from chassis import logs
-from chassis.errors import Unavailable
 from chassis.events import tracing
-from chassis.events.connection import client_options
+from chassis.events.connection import client_options, connect_consumer
 from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
 from chassis.events.retries import Retries
 from chassis.identity import acting_as, service_identity
@@ -54,7 +53,17 @@ class TopicFollower(Generic[M]):
         A poison message is skipped and logged: the next one of its key replaces it. Raises what `function` raises once
         its retries are spent, since a replica that skipped an event would answer from a state that never was.
         """
-        consumer = self._connect()
+        consumer = connect_consumer(
+            stop,
+            self._topic,
+            **client_options(self._settings, f"{self._service}.follower"),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            metadata_max_age_ms=10_000,
+        )
+        if consumer is None:
+            return
         try:
             while not stop.is_set():
                 for records in consumer.poll(timeout_ms=500).values():
@@ -66,19 +75,6 @@ class TopicFollower(Generic[M]):
                     self._compare_with_goal(consumer)
         finally:
             consumer.close(timeout_ms=2000)
-
-    def _connect(self) -> KafkaConsumer:
-        try:
-            return KafkaConsumer(
-                self._topic,
-                **client_options(self._settings, f"{self._service}.follower"),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                metadata_max_age_ms=30_000,
-            )
-        except KafkaError as error:
-            raise Unavailable("kafka", str(error)) from error
 
     def _apply(self, record: ConsumerRecord, stop: threading.Event) -> None:
         attempts = 0

@@ -10,23 +10,26 @@ from opentelemetry.trace import Span, StatusCode
 from chassis.errors import CasebookError, Unavailable
 from chassis.events import metrics
 
+SLACK_SECONDS = 5.0
+"""kafka-python fails every record at its deadline; past this much more, it is not waited for."""
+
 
 class Pending:
     """Settles once, acknowledged or failed in our own errors; ends the event's span and records its metrics then."""
 
-    def __init__(self, topic: str, span: Span | None = None) -> None:
+    def __init__(self, topic: str, deadline: float, span: Span | None = None) -> None:
         self.outcome: Future[None] = Future()
         self._topic = topic
+        self._deadline = deadline
         self._span = span
         self._started = time.monotonic()
 
     def wait(self) -> None:
-        """Blocks until it is settled. Raises Unavailable, LimitExceeded.
-
-        kafka-python settles every record within its `delivery_timeout_ms`; a thread that died with it is no reason to
-        wait for ever.
-        """
-        self.outcome.result(timeout=120)
+        """Blocks until it is settled. Raises Unavailable, LimitExceeded."""
+        try:
+            self.outcome.result(timeout=self._deadline + SLACK_SECONDS)
+        except TimeoutError:
+            raise Unavailable("kafka", f"{self._topic}: the client did not settle within its own deadline") from None
 
     def succeed(self, metadata: Any) -> None:
         """The broker has acknowledged."""

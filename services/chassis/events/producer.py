@@ -10,13 +10,15 @@ from google.protobuf.message import Message
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from chassis import telemetry
+from chassis import logs, telemetry
 from chassis.errors import LimitExceeded, Unavailable
 from chassis.events import tracing
 from chassis.events.connection import client_options
 from chassis.events.envelope import Envelope, Headers, new_event_id
 from chassis.events.pending import Pending
 from chassis.settings import Settings
+
+_log = logs.logger(__name__)
 
 MAX_IN_FLIGHT = 2000
 """Events that await their acknowledgement; one more is refused at once (kafka-python's own buffer has no bound)."""
@@ -99,7 +101,7 @@ class EventProducer:
         """
         span = tracing.start_send_span(topic, key, envelope)
         headers = replace(envelope, traceparent=tracing.traceparent_of(span) or envelope.traceparent).to_headers()
-        pending = Pending(topic, span)
+        pending = Pending(topic, self._deadline, span)
         size = event_bytes(key, payload, headers)
         if size > MAX_EVENT_BYTES:
             pending.fail(LimitExceeded(f"an event of {size} bytes for {topic}", f"{MAX_EVENT_BYTES} bytes"))
@@ -109,17 +111,20 @@ class EventProducer:
 
     def forward(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Writes a record as it is, with its own headers: to a dead-letter topic, and back. Raises Unavailable."""
-        pending = Pending(topic)
+        pending = Pending(topic, self._deadline)
         self._send(topic, key, value, headers, pending)
         pending.wait()
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Waits up to `timeout` seconds for what is in flight, then lets go."""
+    def close(self) -> None:
+        """Waits for what is in flight, which is acknowledged or fails within the deadline, then lets go."""
         with self._connecting:
             kafka, self._kafka = self._kafka, None
         self._threads.shutdown(wait=False, cancel_futures=True)
         if kafka is not None:
-            kafka.close(timeout=timeout)
+            try:
+                kafka.close(timeout=self._deadline + 1)
+            except KafkaError as error:
+                _log.warning("not every event was acknowledged at the close", why=str(error))
 
     def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, pending: Pending) -> None:
         if not self._in_flight.acquire(blocking=False):
@@ -142,6 +147,11 @@ class EventProducer:
                 self._kafka = KafkaProducer(
                     **client_options(self._settings, self._source) | {"bootstrap_timeout_ms": milliseconds},
                     acks="all",
+                    # kafka-python 3.0.12 never sends again once a batch that it had retried has expired: it drops its
+                    # producer id and does not ask for another (TransactionManager.reset_producer_id). Seen by killing
+                    # the broker. One request in flight keeps the order; what a retry repeats, event ids deduplicate.
+                    enable_idempotence=False,
+                    max_in_flight_requests_per_connection=1,
                     delivery_timeout_ms=milliseconds,
                     request_timeout_ms=milliseconds,
                     max_block_ms=milliseconds,
