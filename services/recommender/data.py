@@ -191,9 +191,16 @@ def _dataset(
         digest.update(file.content)
     if not interactions:
         raise DataError(f"{files[0].name} holds no interactions")
+    _check_names(files[0], "item", {each.item_id for each in interactions} - {item.item_id for item in items}, files[1])
+    _check_names(files[0], "user", {each.user_id for each in interactions} - {user.user_id for user in users}, files[2])
     # Stable: ties of one user stay in the order in which the reader gave them.
     interactions.sort(key=lambda each: (each.occurred_at, each.user_id))
     return Dataset(name, tuple(interactions), tuple(items), tuple(users), digest.hexdigest(), undated)
+
+
+def _check_names(interactions: _TextFile, kind: str, missing: set[str], file: _TextFile) -> None:
+    if missing:
+        raise DataError(f"{interactions.name} names {kind} {min(missing)!r}, which {file.name} does not hold")
 
 
 def _ratings(rows: Iterator[_Row]) -> list[Interaction]:

@@ -1,5 +1,6 @@
 """The model card: what a version is, what it was made from, how good it is, and what it may be used for."""
 
+import functools
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -71,8 +72,12 @@ def write(
     exported.file.with_name(CARD_FILE).write_text(json.dumps(content, indent=2) + "\n")
 
 
+@functools.cache
 def code_revision() -> str:
-    """The commit of the code, with `-dirty` where what decides a training differs from it; `unknown` without git."""
+    """The commit of the code, with `-dirty` where what decides a training differs from it; `unknown` without git.
+
+    Asked once, when a training begins: by its end the files may have changed.
+    """
     training = Path(__file__).parent
     deciding = [str(training), str(training.parent / "features.py"), str(training.parent / "data.py")]
     try:

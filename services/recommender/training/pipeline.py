@@ -50,6 +50,7 @@ class Workshop:
 
 def train(dataset: Dataset, models: Sequence[str], workshop: Workshop) -> list[Measured]:
     """Trains `models`, each as the next free version, and returns the measures of all versions in the repository."""
+    card.code_revision()
     material = prepare(dataset)
     for model in models:
         if model == TOWERS:
