@@ -3,7 +3,7 @@
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from gateway import edge, idempotency, openapi, problems
+from gateway import edge, idempotency, openapi, problems, reference
 from gateway.dependencies import Dependencies
 from gateway.middleware import EdgeHeaders
 from gateway.routers import events, health, items, keys, models, recommendations, users
@@ -17,7 +17,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app = FastAPI(
         title=openapi.TITLE,
         version=VERSION,
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         # FastAPI makes the span of a request (W3C traceparent in) and `http.server.request.duration` by route.
@@ -29,6 +29,7 @@ def create_app(dependencies: Dependencies) -> FastAPI:
     app.include_router(health.router)
     problems.install(app)
     openapi.install(app)
+    reference.install(app)
     if dependencies.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -20,9 +20,8 @@ TITLE = "Casebook"
 DESCRIPTION = """Recommendations that follow what users do within a second, and the models behind them.
 
 Every request carries an API key (`Authorization: Bearer cb_...`); a key belongs to a tenant and holds roles. Every
-error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem with the id of its trace. `X-Request-Timeout-Ms`
-says how long you will wait; the time is passed on to every service behind. `429` and `503` say in `Retry-After` when to
-come back."""
+error is a problem (RFC 9457) with the id of its trace. `X-Request-Timeout-Ms` says how long you will wait; the time is
+passed on to every service behind. `429` and `503` say in `Retry-After` when to come back."""
 
 
 TAGS = [

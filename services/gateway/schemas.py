@@ -177,6 +177,10 @@ class Event(Actor):
 class EventBatch(Request):
     """Up to 500 events; all are accepted, or none is."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"events": [{"user_id": "196", "item_id": "302", "action": "click"}]}]}
+    )
+
     events: list[Event] = Field(min_length=1, max_length=500)
 
 

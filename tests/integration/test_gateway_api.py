@@ -334,6 +334,17 @@ async def test_health_needs_no_key(gateway):
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
 
 
+async def test_the_page_needs_nothing_from_elsewhere(gateway):
+    response = await gateway.client.get("/docs")
+
+    assert response.status_code == 200
+    assert "<code>POST /v1/events:batch</code>" in response.text
+    assert "<script" not in response.text
+    assert "http://" not in response.text
+    assert "https://" not in response.text
+    assert "'unsafe-inline'" in response.headers["content-security-policy"]
+
+
 async def test_the_document_reads_well(gateway):
     document = (await gateway.client.get("/openapi.json")).json()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +30,7 @@ from gateway.keys import ApiKey, Credential, KeyRing
 from gateway.processes import limiter_redis
 from gateway.publishing import Publisher
 from gateway.ratelimit import Quota, RateLimiter
+from gateway.server import HttpServer
 from gateway.settings import GatewaySettings
 from gateway.store import PostgresKeys, PostgresRecords
 
@@ -301,3 +303,37 @@ async def running_gateway(
         gateway = Gateway(app, dependencies, client, fake_recommender, fake_releases, broker, tenant)
         client.headers["Authorization"] = f"Bearer {await gateway.key(Role.ADMIN)}"
         yield gateway
+
+
+@dataclass
+class Served:
+    """A gateway on a port."""
+
+    url: str
+    key: str
+    gateway: Gateway
+
+
+@contextmanager
+def served_gateway(database_url: str, redis_url: str) -> Iterator[Served]:
+    """A gateway on a port, in a thread with a loop of its own, for clients that block."""
+    started, stop, served = threading.Event(), threading.Event(), []
+
+    async def serve() -> None:
+        async with running_gateway(database_url, redis_url, http_listen="127.0.0.1:0") as gateway:
+            gateway.given.readiness.start()
+            server = HttpServer(gateway.app, gateway.given.settings)
+            server.start()
+            served.append(Served(f"http://127.0.0.1:{server.port}", str(await gateway.key(Role.ADMIN)), gateway))
+            started.set()
+            await asyncio.to_thread(stop.wait)
+            await server.drain()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(20), "the API did not start within 20 s"
+        yield served[0]
+    finally:
+        stop.set()
+        thread.join(20)
