@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import grpc
@@ -17,7 +18,6 @@ from chassis.health import Check
 from chassis.process import Process
 from recommender import seed as seeding
 from recommender.catalogue import ActivityFollower, Catalogues
-from recommender.entity_features import UserRows
 from recommender.events import (
     BEHAVIOUR_TOPIC,
     FEATURES_GROUP,
@@ -30,7 +30,7 @@ from recommender.events import (
 from recommender.index import Indexes, IndexKeeper
 from recommender.metrics import Coverage
 from recommender.models import InferenceModels, connect_to_inference
-from recommender.online_features import BehaviourWriter, OnlineVisitors, connect_async
+from recommender.online_features import BehaviourWriter, EntityRows, OnlineVisitors, connect_async
 from recommender.online_features import connect as connect_redis
 from recommender.ports import ModelUnavailable, OnlineStoreUnavailable
 from recommender.ranking import Ranking
@@ -119,8 +119,10 @@ def serving(process: Process[RecommenderSettings]) -> Serving:
     )
 
 
-def user_rows(settings: RecommenderSettings, timeout_seconds: float) -> UserRows:
-    """The users' rows in Feast."""
+def user_rows(settings: RecommenderSettings, timeout_seconds: float) -> EntityRows:
+    """The users' rows in Feast, which takes seconds to import: so where they are not needed, it is not."""
+    from recommender.entity_features import UserRows
+
     return UserRows(settings.feast_repository, settings.redis_url, timeout_seconds, settings.lifetimes.user)
 
 
@@ -158,7 +160,7 @@ async def seed_once(settings: RecommenderSettings) -> None:
     client = connect_redis(settings.redis_url, SEED_TIMEOUT_SECONDS)
     try:
         dataset = await asyncio.to_thread(seeding.read, settings.seed_data, settings.seed_cache)
-        rows = await asyncio.to_thread(user_rows, settings, SEED_TIMEOUT_SECONDS)
+        rows = partial(user_rows, settings, SEED_TIMEOUT_SECONDS)
         await seeding.seed(dataset, settings.seed_tenant, Store(engine), client, rows, settings.lifetimes)
     finally:
         client.close()
@@ -179,7 +181,7 @@ async def warm_up(serving: Serving, catalogue: Check, index: Check) -> None:
         _log.warning("started without aggregates and popular lists", why=str(error))
     await _indexed(serving, index)
     for each in serving.catalogues.all():
-        warm = Asked(str(UUID(int=0)), each.tenant, session_id="warm-up")
+        warm = Asked(str(UUID(int=0)), each.tenant, user_id="warm-up", session_id="warm-up")
         await serving.recommender.recommend(warm)
     index.set(True)
 

@@ -7,7 +7,7 @@ items that are there stay as they are, and a Redis that holds this data set alre
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from chassis.errors import Unavailable
 from recommender import data
 from recommender.features import UserProfile, segment
 from recommender.live_state import Behaviour, LiveState
-from recommender.online_features import EntityRows, Lifetimes, UserRow, key_prefix, write_state
+from recommender.online_features import EntityRows, Lifetimes, key_prefix, write_state
 from recommender.store import Store
 
 BATCH = 500
@@ -35,10 +35,13 @@ async def seed(
     tenant: str,
     store: Store,
     client: "redis.Redis[str]",
-    rows: EntityRows,
+    rows: Callable[[], EntityRows],
     lifetimes: Lifetimes = Lifetimes(),  # noqa: B008 - frozen
 ) -> None:
-    """Loads `dataset` for `tenant`. Raises Unavailable where PostgreSQL or Redis does not answer."""
+    """Loads `dataset` for `tenant`. Raises Unavailable where PostgreSQL or Redis does not answer.
+
+    `rows` opens the store of the users' rows; it is called only when there are rows to write.
+    """
     with _step("users", len(dataset.users)):
         for profiles in _batches(dataset.users):
             await store.put_users(tenant, profiles)
@@ -66,20 +69,17 @@ def fold(dataset: data.Dataset) -> LiveState:
 
 
 def _seed_features(
-    dataset: data.Dataset, tenant: str, client: "redis.Redis[str]", rows: EntityRows, lifetimes: Lifetimes
+    dataset: data.Dataset, tenant: str, client: "redis.Redis[str]", rows: Callable[[], EntityRows], lifetimes: Lifetimes
 ) -> None:
     marker = f"{key_prefix(tenant)}seeded"
     if client.get(marker) == dataset.sha256:
         _log.info("Redis holds this data set already", data=dataset.name)
         return
     written = write_state(client, tenant, fold(dataset), _profiles(dataset.users), lifetimes)
-    _write_rows(written, rows)
-    client.set(marker, dataset.sha256)
-
-
-def _write_rows(written: Sequence[UserRow], rows: EntityRows) -> None:
+    store = rows()
     for batch in _batches(written):
-        rows.write(batch)
+        store.write(batch)
+    client.set(marker, dataset.sha256)
 
 
 def _profiles(users: Sequence[UserProfile]) -> dict[str, UserProfile]:

@@ -129,7 +129,8 @@ class Store:
         """Adds those items that are not there yet, each with its event; says how many. Others stay as they are."""
         values = [{"tenant": tenant, "item_id": each.item_id} | _facts(each) for each in items]
         async with self._transaction() as connection:
-            added = await connection.execute(insert(ITEMS).values(values).on_conflict_do_nothing().returning(ITEMS))
+            statement = insert(ITEMS).on_conflict_do_nothing().returning(ITEMS)
+            added = await connection.execute(statement, values)
             rows = added.all()
             for row in rows:
                 await _announce(connection, tenant, _item(row))

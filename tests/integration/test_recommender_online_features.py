@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from recommender.entity_features import UserRows, connection_string
 from recommender.features import Interaction, ItemAggregates, UserAggregates, UserProfile, segment
