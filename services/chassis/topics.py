@@ -49,28 +49,37 @@ class Applied:
     """Why nothing was done, where the cluster cannot do it."""
 
 
-def load(path: Path) -> list[Topic]:
-    """Reads the file; each topic brings its dead-letter topic. Raises InvalidField, naming the topic and the field."""
+def load(path: Path, replication: int | None = None) -> list[Topic]:
+    """Reads the file; each topic brings its dead-letter topic. `replication` overrides what the file says.
+
+    Raises InvalidField, naming the topic and the field.
+    """
     document = yaml.safe_load(path.read_text())
-    defaults, dead_letters = document["defaults"], document["dead_letters"]
+    defaults = dict(document["defaults"])
+    dead_letters = defaults | document["dead_letters"]
     topics = []
     for name, entry in document["topics"].items():
-        unknown = entry.keys() - {"partitions", "replication", "key", "groups", "configs"}
-        if unknown:
-            raise InvalidField(f"{path}: topics.{name}", f"unknown fields {sorted(unknown)}")
-        topics.append(_topic(name, defaults | entry))
-        topics.append(_topic(topic_of(name), defaults | {"key": entry.get("key", "")} | dead_letters))
+        topics.append(_topic(path, name, defaults, entry, replication))
+        topics.append(_topic(path, topic_of(name), dead_letters, {"key": entry.get("key", "")}, replication))
     return topics
 
 
-def _topic(name: str, entry: dict[str, Any]) -> Topic:
+def _topic(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any], replication: int | None) -> Topic:
+    unknown = sorted(entry.keys() - {"partitions", "replication", "key", "groups", "configs"})
+    if unknown:
+        raise InvalidField(f"{path}: topics.{name}", f"has no field {', '.join(unknown)}")
+    merged = defaults | entry
+    for field_name in ("partitions", "replication"):
+        if not isinstance(merged.get(field_name), int) or merged[field_name] < 1:
+            raise InvalidField(f"{path}: topics.{name}.{field_name}", "must be a number from 1", merged.get(field_name))
+    configs = defaults.get("configs", {}) | entry.get("configs", {})
     return Topic(
         name=name,
-        partitions=entry["partitions"],
-        replication=entry["replication"],
-        key=entry.get("key", ""),
-        groups=tuple(entry.get("groups", ())),
-        configs={key: _text(value) for key, value in entry.get("configs", {}).items()},
+        partitions=merged["partitions"],
+        replication=replication or merged["replication"],
+        key=merged.get("key", ""),
+        groups=tuple(merged.get("groups", ())),
+        configs={key: _text(value) for key, value in configs.items()},
     )
 
 

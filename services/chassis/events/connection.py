@@ -26,7 +26,6 @@ def client_options(settings: Settings, purpose: str) -> dict[str, Any]:
         "bootstrap_timeout_ms": int(BOOTSTRAP_SECONDS * 1000),
         # A restarted broker is found again within two seconds, not thirty.
         "reconnect_backoff_max_ms": 2000,
-        "metrics_enabled": False,  # the clients' own; ours are in metrics.py
     }
 
 
@@ -35,7 +34,8 @@ def connect_consumer(stop: threading.Event, *topics: str, **options: Any) -> Kaf
     attempts = 0
     while not stop.is_set():
         try:
-            return KafkaConsumer(*topics, **options)
+            # kafka-python's own metrics cost time on every record and go nowhere; ours are in metrics.py.
+            return KafkaConsumer(*topics, **options, metrics_enabled=False)
         except KafkaError as error:
             attempts += 1
             _log.warning("no broker answers yet", brokers=options["bootstrap_servers"], why=str(error))

@@ -146,6 +146,7 @@ class EventProducer:
                 milliseconds = int(self._deadline * 1000)
                 self._kafka = KafkaProducer(
                     **client_options(self._settings, self._source) | {"bootstrap_timeout_ms": milliseconds},
+                    metrics_enabled=False,
                     acks="all",
                     # kafka-python 3.0.12 never sends again once a batch that it had retried has expired: it drops its
                     # producer id and does not ask for another (TransactionManager.reset_producer_id). Seen by killing

@@ -1,0 +1,53 @@
+"""The alert rules hold what their unit tests say, and speak of metrics that the code has."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "infra" / "prometheus"
+
+
+def test_rules_pass_their_unit_tests():
+    if shutil.which("promtool") is None:
+        pytest.skip("PROMETHEUS RULES NOT TESTED: there is no promtool here (Debian: apt install prometheus)")
+
+    result = subprocess.run([str(PROMETHEUS / "check.sh")], capture_output=True, text=True, timeout=50, check=False)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_rules_speak_of_metrics_that_the_code_has():
+    source = "\n".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
+    declared = {name.replace(".", "_") for name in re.findall(r'"(casebook\.[a-z_.]+)"', source)}
+
+    for path in (PROMETHEUS / "rules").glob("*.yaml"):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for rule in group["rules"]:
+                for name in re.findall(r"\bcasebook_[a-z_]+", rule["expr"]):
+                    stem = re.sub(r"(_seconds)?(_count|_sum|_bucket|_total)?$", "", name)
+                    assert stem in declared, f"{path.name}: no instrument is called {name}"
+
+
+def test_every_alert_has_a_unit_test_and_says_what_to_do():
+    tested = {
+        test["alertname"]
+        for path in (PROMETHEUS / "tests").glob("*.yaml")
+        for case in yaml.safe_load(path.read_text())["tests"]
+        for test in case["alert_rule_test"]
+        if test["exp_alerts"]
+    }
+    alerts = [
+        rule
+        for path in (PROMETHEUS / "rules").glob("*.yaml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+
+    assert {alert["alert"] for alert in alerts} == tested
+    assert all(alert["annotations"]["summary"] and alert["annotations"]["action"] for alert in alerts)
