@@ -18,7 +18,7 @@ class Arm:
 
     name: str
     share: float
-    changes: dict[str, float] = field(default_factory=dict)
+    changes: dict[str, int | float] = field(default_factory=dict)
 
     def applied_to(self, policy: Policy) -> Policy:
         """The policy of this arm. Raises TypeError for a field that there is not."""

@@ -26,6 +26,8 @@ from recommender.ranking import Ranked
 from recommender.recall import Channel, ChannelHits
 
 EXPLORATION_POOL = 50
+BEHIND_ALL = 100.0
+"""Taken off a relevance of 0..1: no distance from what stands above makes up for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class _Pool:
     places: Int64Array
     """Each one's place in the candidates."""
     relevance: Float32Array
-    """The scores, scaled to 0..1 over the pool."""
+    """The scores, scaled to 0..1 over the pool; below 0 for those that stand behind all others."""
     vectors: Float32Array
     """Unit vectors [P, 64] of the items, of categories where there are no tower's."""
     has_category: BoolArray
@@ -105,14 +107,16 @@ class _Pool:
     def of(cls, ranked: Ranked, catalogue: Catalogue, policy: Policy, limit: int, category: str) -> "_Pool":
         order = ranked.order()
         poor = _poorly_rated(ranked, catalogue, policy)[order]
-        best = np.concatenate([order[~poor], order[poor]])[: max(policy.pool, 3 * limit)]
+        behind = np.concatenate([np.flatnonzero(~poor), np.flatnonzero(poor)])[: max(policy.pool, 3 * limit)]
+        best = order[behind]
         rows = ranked.candidates.rows[best]
         scores = ranked.scores[best]
         low, high = scores.min(), scores.max()
+        relevance = (scores - low) / max(high - low, 1e-9) - BEHIND_ALL * poor[behind]
         has_category, names = _categories(catalogue, rows, category)
         index = ranked.candidates.query.index
         vectors = index.vectors_of(rows) if index is not None else _unit(has_category.astype(np.float32))
-        pool = cls(ranked, catalogue, best, (scores - low) / max(high - low, 1e-9), vectors, has_category, names)
+        pool = cls(ranked, catalogue, best, relevance.astype(np.float32), vectors, has_category, names)
         for place in np.flatnonzero(poor):
             pool.note(int(order[place]), f"moved behind all others: rated below {policy.poor_rating:g} stars by many")
         return pool
@@ -250,7 +254,8 @@ def _categories(catalogue: Catalogue, rows: Int64Array, without: str) -> tuple[B
 
 
 def _scores_of(hits: tuple[ChannelHits, ...], channel: Channel) -> Float32Array:
-    return np.concatenate([each.found.scores for each in hits if each.channel == channel])
+    scores: Float32Array = np.concatenate([each.found.scores for each in hits if each.channel == channel])
+    return scores
 
 
 def _unit(rows: Float32Array) -> Float32Array:

@@ -1,8 +1,9 @@
 """The recommender's environment variables, beside those that every service has."""
 
+from dataclasses import asdict
 from pathlib import Path
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from chassis.settings import Address, Settings
 from recommender.experiments import Experiment
@@ -57,15 +58,10 @@ class RecommenderSettings(Settings):
 
     @field_validator("experiment")
     @classmethod
-    def _arms_change_policy_fields_only(cls, experiment: Experiment) -> Experiment:
+    def _arms_make_policies(cls, experiment: Experiment) -> Experiment:
         for arm in experiment.arms:
             try:
-                TypeAdapter(Policy).validate_python(vars_of(arm.applied_to(Policy())))
-            except TypeError as error:
+                TypeAdapter(Policy).validate_python(asdict(arm.applied_to(Policy())))
+            except (TypeError, ValidationError) as error:
                 raise ValueError(f"arm {arm.name}: {error}") from error
         return experiment
-
-
-def vars_of(policy: Policy) -> dict[str, object]:
-    """The policy's fields by name (a slotted class has no `vars`)."""
-    return {name: getattr(policy, name) for name in Policy.__dataclass_fields__}
