@@ -55,7 +55,7 @@ async def code(call):
 
 async def test_a_full_queue_is_resource_exhausted_and_the_others_are_answered(stub):
     codes = await asyncio.gather(*(code(infer(stub)) for _ in range(12)))
-    assert codes.count("OK") >= 5
+    assert codes.count("OK") >= 4
     assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
 
 

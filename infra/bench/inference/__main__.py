@@ -1,0 +1,77 @@
+"""`python -m infra.bench.inference`: the model server beside MLServer and Triton's Python backend, in one run.
+
+The same ONNX files, the same client, the same session options; every server on the loopback address, all of them up, and
+measured in turn, round after round, so that whatever else the machine does falls on all alike. Of `nvidia-pytriton` it
+measures a real Triton with its Python backend, which is not the speed of Triton's own ONNX backend.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import onnxruntime
+
+from infra.bench.inference import load, models, servers, tables
+from infra.bench.inference.load import Measurement
+
+BUILD = Path("build/bench")
+CONCURRENCY = (1, 8, 32)
+WARM_UP_CALLS = 200
+
+
+def main() -> None:
+    """Prepares, measures, prints the tables and writes `build/bench/inference.json`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="times that every cell is measured (default 3)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds a cell and round (default 3)")
+    parser.add_argument("--servers", default="", help=f"comma-separated, of {', '.join(servers.SERVERS)} (default all)")
+    parser.add_argument("--models", default="", help=f"comma-separated, of {', '.join(models.CASES)} (default all)")
+    arguments = parser.parse_args()
+    names = arguments.servers.split(",") if arguments.servers else list(servers.SERVERS)
+    cases = arguments.models.split(",") if arguments.models else list(models.CASES)
+
+    repository = models.prepare(BUILD)
+    bare = {case: models.bare_run_ms(repository, case) for case in cases}
+    started, failed = servers.start(names, repository, BUILD)
+    try:
+        measurements = asyncio.run(_measure(started, cases, repository, arguments.rounds, arguments.seconds))
+    finally:
+        servers.stop(started)
+    result = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {tables.processor()}, {platform.platform()}",
+        "onnxruntime": onnxruntime.__version__,
+        "rounds": arguments.rounds,
+        "seconds": arguments.seconds,
+        "bare_run_ms": bare,
+        "failed": failed,
+        "measurements": [asdict(measurement) for measurement in measurements],
+    }
+    BUILD.mkdir(parents=True, exist_ok=True)
+    (BUILD / "inference.json").write_text(json.dumps(result, indent=1))
+    print(tables.render(measurements, bare, failed))  # noqa: T201 - its output is its purpose
+
+
+async def _measure(
+    running: list[servers.Running], cases: list[str], repository: Path, rounds: int, seconds: float
+) -> list[Measurement]:
+    measurements = []
+    for server in running:
+        for case in cases:
+            await load.check(server, case, repository)
+            await load.measure(server, case, 4, seconds=0.0, calls=WARM_UP_CALLS)
+    for number in range(rounds):
+        for server in running[number % len(running) :] + running[: number % len(running)]:
+            measurements.append(await load.measure(server, "empty", 1, seconds))
+            for case in cases:
+                for concurrency in CONCURRENCY:
+                    measurements.append(await load.measure(server, case, concurrency, seconds))
+    return measurements
+
+
+if __name__ == "__main__":
+    main()
