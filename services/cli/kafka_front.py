@@ -178,7 +178,7 @@ class _Connection:
             ],
         )
         answer.with_header(correlation_id=request.header.correlation_id)
-        encoded: bytes = answer.encode(header=True)
+        encoded = bytes(answer.encode(header=True))
         return encoded
 
     def _note_positions(self, request: Any) -> None:
