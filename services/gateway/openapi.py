@@ -91,8 +91,10 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
 
 def _complete_operation(operation: dict[str, Any]) -> None:
     # A route's docstring: its first line says what the route does, the rest what to know.
-    summary, _, rest = operation["description"].partition("\n")
-    operation["summary"], operation["description"] = summary.rstrip("."), rest.strip() or summary
+    summary, _, rest = operation.pop("description").partition("\n")
+    operation["summary"] = summary.rstrip(".")
+    if rest:
+        operation["description"] = rest.strip()
     for status, response in operation["responses"].items():
         response["description"] = SUCCESSES.get(int(status), response["description"])
         if int(status) in MEANINGS and operation.get("security"):

@@ -60,7 +60,7 @@ def _article(document: Mapping[str, Any], method: str, path: str, operation: Map
     )
     return f"""<article id="{escape(operation["operationId"])}">
 <h3><code>{method.upper()} {escape(path)}</code></h3>
-<p><strong>{escape(operation["summary"])}.</strong></p>{_prose(operation["description"])}
+<p><strong>{escape(operation["summary"])}.</strong></p>{_prose(operation.get("description", ""))}
 {f"<table>{parameters}</table>" if parameters else ""}{_example(document, operation)}
 <details><summary>Answers</summary><table>{answers}</table></details></article>"""
 
@@ -88,7 +88,7 @@ def _example(document: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
 
 
 def _prose(text: str) -> str:
-    return "".join(f"<p>{_inline(paragraph)}</p>" for paragraph in text.split("\n\n"))
+    return "".join(f"<p>{_inline(paragraph)}</p>" for paragraph in text.split("\n\n") if paragraph)
 
 
 def _inline(text: str) -> str:

@@ -36,9 +36,9 @@ class GatewaySettings(Settings):
 
     key_cache_seconds: float = Field(10.0, ge=0, le=30)
     """How long a key is trusted without asking the database; so long may a revoked key work on another replica."""
-    rate_limit_per_second: float = Field(50.0, gt=0, le=1_000_000)
+    rate_limit_per_second: float = Field(200.0, gt=0, le=1_000_000)
     """Requests per second and API key, over time."""
-    rate_limit_burst: int = Field(100, ge=1, le=1_000_000)
+    rate_limit_burst: int = Field(400, ge=1, le=1_000_000)
     """Requests that a key which has been quiet may send at once."""
     redis_timeout_seconds: float = Field(0.1, gt=0, le=5)
     """How long a request waits for the rate limit before it passes without one."""
