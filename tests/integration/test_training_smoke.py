@@ -4,17 +4,19 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+onnx = pytest.importorskip("onnx", reason="training needs onnx: pip install casebook[training]")
 torch = pytest.importorskip("torch", reason="training needs torch: pip install casebook[training]")
 
 from recommender import features  # noqa: E402
 from recommender.data import Dataset  # noqa: E402
 from recommender.features import Interaction, ItemFacts, UserProfile  # noqa: E402
-from recommender.training import fitting, pipeline, served, towers  # noqa: E402
-from recommender.training.fitting import CheckpointError  # noqa: E402
+from recommender.training import export, fitting, pipeline, search, served, towers  # noqa: E402
+from recommender.training.fitting import CheckpointError, Fitted  # noqa: E402
 from recommender.training.material import prepare  # noqa: E402
 from recommender.training.recipes import TowerRecipe  # noqa: E402
 
@@ -44,79 +46,112 @@ def synthetic(users: int = 60, events: int = 14) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with one epoch's towers and both rankers."""
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Workshop:
     folder = tmp_path_factory.mktemp("training")
-    workshop = pipeline.Workshop(folder / "models", folder / "scratch", epochs=1)
-    results = pipeline.train(synthetic(), pipeline.MODELS, workshop)
-    assert {line.method for line in results} >= {"popularity", "item-kNN", "DSSM 1", "DIN 1", "DIN 2"}
+    return pipeline.Workshop(folder / "models", folder / "scratch", epochs=1)
+
+
+@pytest.fixture(scope="module")
+def towers_of(workshop: pipeline.Workshop) -> Path:
+    """A model repository with one epoch's towers."""
+    results = pipeline.train(synthetic(), ["towers"], workshop)
+    assert {line.method for line in results} == {"popularity", "item-kNN", "DSSM 1"}
     return workshop.repository
 
 
-def test_every_version_has_model_card_and_configuration(trained: Path) -> None:
-    for name, version in (("dssm_user", 1), ("dssm_item", 1), ("din", 1), ("din", 2)):
-        card = json.loads((trained / name / str(version) / "card.json").read_text())
-        assert card["data"]["sha256"] == "0" * 64
-        assert card["onnx_max_absolute_difference"] <= 1e-5
-        assert "Harper" in card["data"]["citation"]
-        assert f'name: "{name}"' in (trained / name / "config.pbtxt").read_text()
+@pytest.fixture(scope="module")
+def rankers_of(towers_of: Path, workshop: pipeline.Workshop) -> Path:
+    """The same with both rankers, trained over what those towers recall."""
+    results = pipeline.train(synthetic(), ["ranker-uniform", "ranker-recalled"], workshop)
+    assert {line.method for line in results if line.stage == "ranking"} == {"popularity", "DSSM 1", "DIN 1", "DIN 2"}
+    return workshop.repository
 
 
-def test_the_user_tower_names_its_companion(trained: Path) -> None:
-    configuration = (trained / "dssm_user" / "config.pbtxt").read_text()
-    assert 'parameters { key: "companions" value { string_value: "dssm_item" } }' in configuration
+def card(repository: Path, name: str, version: int) -> dict[str, Any]:
+    return json.loads((repository / name / str(version) / "card.json").read_text())
 
 
-def test_towers_take_fingerprints_and_answer_with_unit_vectors(trained: Path) -> None:
-    history = features.encode_history([("i3", 5.0), ("i6", 4.0)])
-    user = served.ServedModel(trained, "dssm_user", 1)(
-        features.dssm_user_inputs(history, UserProfile("new", 30, "F", "student"))
-    )
-    items = features.dssm_item_inputs(features.encode_items([ItemFacts("i3", "Comedy number 3", ("Comedy",), 1993)]))
-    item = served.ServedModel(trained, "dssm_item", 1)(items)
+def user_vector(repository: Path, history: list[tuple[str, float]], profile: UserProfile) -> np.ndarray:
+    inputs = features.dssm_user_inputs(features.encode_history(history), profile)
+    return served.ServedModel(repository, "dssm_user", 1)(inputs)
+
+
+def item_vectors(repository: Path, *items: ItemFacts) -> np.ndarray:
+    inputs = features.dssm_item_inputs(features.encode_items(items))
+    return served.ServedModel(repository, "dssm_item", 1)(inputs)
+
+
+def test_towers_take_fingerprints_and_answer_with_unit_vectors(towers_of: Path) -> None:
+    user = user_vector(towers_of, [("i3", 5.0), ("i6", 4.0)], UserProfile("new", 30, "F", "student"))
+    item = item_vectors(towers_of, ItemFacts("i3", "Comedy number 3", ("Comedy",), 1993))
     assert user.shape == item.shape == (1, 64)
     np.testing.assert_allclose([np.linalg.norm(user), np.linalg.norm(item)], 1, rtol=1e-5)
 
 
-def test_an_item_that_was_never_trained_is_placed_by_its_content(trained: Path) -> None:
-    new = features.encode_items(
-        [ItemFacts("new-1", "New", ("War",), 1995), ItemFacts("new-2", "New", ("Drama",), 1995)]
+def test_an_item_that_was_never_trained_is_placed_by_its_content(towers_of: Path) -> None:
+    war, drama = item_vectors(
+        towers_of, ItemFacts("new-1", "New", ("War",), 1995), ItemFacts("new-2", "New", ("Drama",), 1995)
     )
-    war, drama = served.ServedModel(trained, "dssm_item", 1)(features.dssm_item_inputs(new))
     assert not np.allclose(war, drama)
 
 
-def test_a_user_without_history_or_profile_has_a_finite_vector(trained: Path) -> None:
-    inputs = features.dssm_user_inputs(features.encode_history([]), UserProfile("nobody"))
-    assert np.isfinite(served.ServedModel(trained, "dssm_user", 1)(inputs)).all()
+def test_a_user_without_history_or_profile_has_a_finite_vector(towers_of: Path) -> None:
+    assert np.isfinite(user_vector(towers_of, [], UserProfile("nobody"))).all()
+
+
+def test_the_towers_card_says_what_they_are(towers_of: Path) -> None:
+    for name in ("dssm_user", "dssm_item"):
+        written = card(towers_of, name, 1)
+        assert written["data"]["sha256"] == "0" * 64
+        assert written["onnx_max_absolute_difference"] <= 1e-5
+        assert "Harper" in written["data"]["citation"]
+        assert {line["method"] for line in written["metrics"]} == {"popularity", "item-kNN", "DSSM 1"}
+
+
+def test_configurations_are_for_the_server(towers_of: Path) -> None:
+    user = (towers_of / "dssm_user" / "config.pbtxt").read_text()
+    assert 'name: "dssm_user"' in user
+    assert '{ name: "history_items" data_type: TYPE_INT64 dims: [32] }' in user
+    assert 'parameters { key: "companions" value { string_value: "dssm_item" } }' in user
 
 
 @pytest.mark.parametrize("candidates", [1, 7, 300])
-def test_the_ranker_scores_any_number_of_candidates(trained: Path, candidates: int) -> None:
+def test_the_ranker_scores_any_number_of_candidates(rankers_of: Path, candidates: int) -> None:
     items = features.encode_items([ItemFacts(f"i{number}", "", ("War",)) for number in range(candidates)])
     history = features.encode_history([("i3", 5.0)])
     statistics = features.candidate_statistics(
         [features.ItemAggregates()] * candidates, items.categories, items.categories[:1], history[1]
     )
     inputs = features.din_inputs(history, UserProfile("u1"), features.UserAggregates(), items, statistics)
-    scores = served.ServedModel(trained, "din", 1)(inputs)
+    scores = served.ServedModel(rankers_of, "din", 1)(inputs)
     assert scores.shape == (candidates, 1)
     assert ((scores > 0) & (scores < 1)).all()
 
 
-def test_the_two_rankers_are_not_the_same(trained: Path) -> None:
-    models = [(trained / "din" / version / "model.onnx").read_bytes() for version in ("1", "2")]
-    assert models[0] != models[1]
+def test_the_two_rankers_say_how_they_differ(rankers_of: Path) -> None:
+    first, second = card(rankers_of, "din", 1), card(rankers_of, "din", 2)
+    assert first["recipe"]["recalled_negatives"] == 0
+    assert second["recipe"]["recalled_negatives"] > 0
+    assert first["onnx_max_absolute_difference"] <= 1e-5
+    assert second["onnx_max_absolute_difference"] <= 1e-5
+    assert "max_batch_size: 0" in (rankers_of / "din" / "config.pbtxt").read_text()
 
 
-def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_an_onnx_file_that_computes_something_else_is_refused(towers_of: Path) -> None:
+    model = onnx.load(towers_of / "dssm_item" / "1" / "model.onnx")
+    inputs = features.dssm_item_inputs(features.encode_items([ItemFacts("i3", "", ("War",))]))
+    with pytest.raises(export.ExportError, match="differs from PyTorch by"):
+        export.difference(model, inputs, np.ones((1, 64), np.float32), "this file")
+
+
+def test_a_run_that_was_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path) -> None:
     material = prepare(synthetic())
-    recipe = replace(TowerRecipe(), schedule=replace(TowerRecipe().schedule, epochs=4, batch_size=128, patience=9))
-    whole, _ = towers.train(material, recipe, silent)
+    recipe = short_recipe(epochs=4)
+    whole, _ = towers.train(material, recipe, fitting.to_nobody)
 
     with pytest.raises(Killed):
-        towers.train(material, recipe, killed_after_epoch(2), tmp_path / "towers.pt")
-    resumed, fitted = towers.train(material, recipe, silent, tmp_path / "towers.pt")
+        towers.train(material, recipe, killed_in_epoch(3), tmp_path / "towers.pt")
+    resumed, fitted = towers.train(material, recipe, fitting.to_nobody, tmp_path / "towers.pt")
 
     assert fitted.epochs == 4
     for name, weights in whole.state_dict().items():
@@ -125,26 +160,37 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(tmp_path:
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     material = prepare(synthetic())
-    recipe = replace(TowerRecipe(), schedule=replace(TowerRecipe().schedule, epochs=1))
-    towers.train(material, recipe, silent, tmp_path / "towers.pt")
-    other = replace(recipe, schedule=replace(recipe.schedule, seed=99))
+    towers.train(material, short_recipe(epochs=1), fitting.to_nobody, tmp_path / "towers.pt")
     with pytest.raises(CheckpointError, match="is of another run"):
-        towers.train(material, other, silent, tmp_path / "towers.pt")
+        towers.train(material, short_recipe(epochs=2), fitting.to_nobody, tmp_path / "towers.pt")
+
+
+def test_a_search_prefers_what_validates_best(tmp_path: Path) -> None:
+    """A training whose score is its learning rate: the search finds a higher one than it was given."""
+
+    def train(recipe: TowerRecipe, report: fitting.Report) -> Fitted:
+        report("validation", recipe.schedule.learning_rate, 1)
+        return Fitted(1, recipe.schedule.learning_rate, 1)
+
+    found = search.search(short_recipe(epochs=1), search.suggest_towers, train, "towers", trials=8, scratch=tmp_path)
+    assert found.schedule.learning_rate > 2e-3
+    assert found.schedule.epochs == 1
+
+
+def short_recipe(epochs: int) -> TowerRecipe:
+    recipe = TowerRecipe()
+    return replace(recipe, schedule=replace(recipe.schedule, epochs=epochs, batch_size=128, patience=9))
 
 
 class Killed(Exception):
     """Stands for the process's end."""
 
 
-def silent(metric: str, value: float, epoch: int) -> None:
-    """Reports to nobody."""
-
-
-def killed_after_epoch(last: int) -> fitting.Report:
-    """A report that ends the run in the middle of an epoch's end, before its checkpoint."""
+def killed_in_epoch(number: int) -> fitting.Report:
+    """A report that ends the run in the given epoch, before its checkpoint."""
 
     def report(metric: str, value: float, epoch: int) -> None:
-        if epoch > last:
+        if epoch == number:
             raise Killed
 
     return report

@@ -21,7 +21,10 @@ DEFAULT_THREADS = 2
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; 0 when all went well, 2 when the data or a checkpoint cannot be used."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "train" and options.search and Workers.current().count > 1:
+        parser.error("--search runs in one process: search first, without torchrun")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     torch.set_num_threads(options.threads)
     try:
@@ -37,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (DataError, CheckpointError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
-    print(evaluation.table(results))  # noqa: T201
-    if options.report:
+    if Workers.current().first:
+        print(evaluation.table(results))  # noqa: T201
         _write_report(options.report, dataset, results)
     return 0
 

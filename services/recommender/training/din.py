@@ -99,6 +99,13 @@ class Din(nn.Module):
         self.register_buffer("known_categories", vocabulary_items["item_categories"], persistent=False)
         self.register_buffer("known_years", vocabulary_items["item_year"], persistent=False)
 
+    def begin_with(self, vectors: Tensor) -> None:
+        """Lets the items' embeddings begin as `vectors`: float32 [V+1, identity], row 0 zero."""
+        if vectors.shape != self.identity.weight.shape:
+            raise ValueError(f"vectors must be {tuple(self.identity.weight.shape)}, received {tuple(vectors.shape)}")
+        with torch.no_grad():
+            self.identity.weight.copy_(vectors)
+
     def history_table(self) -> Tensor:
         """Every vocabulary row's representation: float32 [V+1, item]; row 0 (unknown) is zero."""
         categories, years = self.get_buffer("known_categories"), self.get_buffer("known_years")
@@ -155,7 +162,7 @@ class Din(nn.Module):
             + self.attend_candidate(candidates)[:, :, None]
             + self.attend_product(product)
         )
-        weights = self.attend_score(self.attend_dice(activation))[..., 0] * present[:, None]
+        weights: Tensor = self.attend_score(self.attend_dice(activation))[..., 0] * present[:, None]
         # By the square root of the longest history: sums of up to 32 terms would drown the other inputs.
         return weights @ history / HISTORY_LENGTH**0.5
 

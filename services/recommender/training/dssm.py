@@ -103,7 +103,7 @@ class AttentionBlock(nn.Module):
 
     @staticmethod
     def _heads(tensor: Tensor) -> Tensor:
-        return tensor.unflatten(-1, (HEADS, VECTOR // HEADS)).transpose(1, 2)
+        return tensor.reshape(*tensor.shape[:2], HEADS, VECTOR // HEADS).transpose(1, 2)
 
 
 class UserTower(nn.Module):

@@ -95,9 +95,10 @@ def ranking_measures(repository: Path, material: Material) -> list[Measured]:
     for version in versions(repository, RANKER):
         orders[f"DIN {version}"] = _ranker_order(ServedModel(repository, RANKER, version))
     recalled = ranking_examples.recall(vectors(repository, tower, material, Part.TEST), test, RECALLED)
-    sampled = np.column_stack(
-        [test.targets, ranking_examples.uniform_negatives(test, material.own, len(material.catalogue), NEGATIVES, SEED)]
-    )
+    # By the end of the replay `seen` holds all of a user's items, the held-out ones too.
+    everything = [set(places) for places in test.seen]
+    negatives = ranking_examples.uniform_negatives(test, everything, len(material.catalogue), NEGATIVES, SEED)
+    sampled = np.column_stack([test.targets, negatives])
     ordering = _recalled_ranks(material, recalled, orders)
     scored = _sampled_scores(material, sampled, orders)
     return [line for name in orders for line in _ranking_lines(name, ordering[name], scored[name], test.ratings)]

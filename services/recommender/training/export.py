@@ -170,7 +170,7 @@ def difference(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], expecte
     return largest
 
 
-_TRITON_TYPES = {TensorProto.INT64: "TYPE_INT64", TensorProto.FLOAT: "TYPE_FP32"}
+_TRITON_TYPES: Mapping[int, str] = {TensorProto.INT64: "TYPE_INT64", TensorProto.FLOAT: "TYPE_FP32"}
 
 
 def triton_config(model: onnx.ModelProto, target: Target) -> str:

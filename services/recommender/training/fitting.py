@@ -16,6 +16,10 @@ Report = Callable[[str, float, int], None]
 """Takes a metric's name, its value and the epoch."""
 
 
+def to_nobody(metric: str, value: float, epoch: int) -> None:
+    """A report that is not wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """How to train. `patience`: epochs without a better validation score before it stops."""
@@ -58,6 +62,16 @@ class Workers:
         device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
         return Workers(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), device)
 
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes checkpoints, versions and tracked runs."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.count > 1:
+            distributed.barrier()
+
     @contextmanager
     def joined(self) -> Iterator[None]:
         """Joins the process group for the time of a training run."""
@@ -79,7 +93,7 @@ def fit(
     *,
     checkpoint: Path | None = None,
     run: str = "",
-    report: Report = lambda name, value, epoch: None,
+    report: Report = to_nobody,
 ) -> Fitted:
     """Trains `model`, whose forward pass takes a batch of `examples` and returns its mean loss.
 
@@ -119,7 +133,7 @@ def fit(
         state.finish_epoch(score)
         report("loss", loss, state.epoch)
         report("validation", score, state.epoch)
-        if checkpoint and workers.rank == 0:
+        if checkpoint and workers.first:
             state.save(checkpoint)
     model.load_state_dict(state.best_weights)
     model.eval()
@@ -205,7 +219,7 @@ def _train_epoch(
         with torch.autocast(workers.device.type, precision, enabled=mixed):
             loss: Tensor = model(batch)
         state.optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm)
         scaler.step(state.optimizer)

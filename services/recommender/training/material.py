@@ -34,13 +34,16 @@ class Material:
 
     def vocabulary_rows(self) -> dict[str, Tensor]:
         """The item tower's inputs for every vocabulary row [V+1, ...]; those of row 0 are not used."""
-        rows = self.catalogue_rows()
-        row_of_place = rows["item_id"][:, 0].numpy()
-        place_of_row = np.zeros(len(self.vocabularies.items) + 1, np.int64)
-        known = np.flatnonzero(row_of_place)
-        place_of_row[row_of_place[known]] = known
-        chosen = {name: tensor[torch.from_numpy(place_of_row)] for name, tensor in rows.items()}
-        return chosen | {"item_id": torch.arange(len(place_of_row))[:, None]}
+        places = self.place_of_row()
+        chosen = {name: tensor[places] for name, tensor in self.catalogue_rows().items()}
+        return chosen | {"item_id": torch.arange(len(places))[:, None]}
+
+    def place_of_row(self) -> Tensor:
+        """The place in the catalogue of each vocabulary row: int64 [V+1]; that of row 0 (unknown) means nothing."""
+        row_of_place = self.catalogue_rows()["item_id"][:, 0]
+        places = torch.zeros(len(self.vocabularies.items) + 1, dtype=torch.int64)
+        places[row_of_place] = torch.arange(len(row_of_place))
+        return places
 
 
 def prepare(dataset: Dataset) -> Material:

@@ -1,14 +1,15 @@
 """The pipeline: prepare, (search,) train, export, measure beside the floors and the versions before, write the card."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from recommender.data import Dataset
-from recommender.training import card, evaluation, ranker, search, towers
+from recommender.training import card, evaluation, fitting, ranker, search, towers
 from recommender.training.evaluation import Measured
-from recommender.training.fitting import Fitted, Report
+from recommender.training.fitting import Fitted, Report, Workers
 from recommender.training.material import Material, prepare
 from recommender.training.recipes import RANKERS, RankerRecipe, TowerRecipe
 from recommender.training.served import RANKER, USER_TOWER, versions
@@ -36,11 +37,25 @@ class Workshop:
     epochs: int | None = None
 
     def checkpoint(self, run: str) -> Path:
-        """The checkpoint of a run; without `resume` an old one is removed."""
-        path = self.scratch / "checkpoints" / f"{run}.pt"
+        """The checkpoint of a run; without `resume` an old one is removed first."""
         if not self.resume:
-            path.unlink(missing_ok=True)
-        return path
+            self.forget(run)
+        Workers.current().wait()
+        return self._checkpoint(run)
+
+    def forget(self, run: str) -> None:
+        """Removes the checkpoint of a run that is done, or not to be resumed."""
+        if Workers.current().first:
+            self._checkpoint(run).unlink(missing_ok=True)
+
+    def tracked(self, run: str, recipe: TowerRecipe | RankerRecipe) -> AbstractContextManager[Report]:
+        """The tracked run of the first process; the others report to nobody."""
+        if Workers.current().first:
+            return tracked(run, asdict(recipe), self.scratch / "mlflow")
+        return nullcontext(fitting.to_nobody)
+
+    def _checkpoint(self, run: str) -> Path:
+        return self.scratch / "checkpoints" / f"{run}.pt"
 
     def limited(self, recipe: Recipe) -> Recipe:
         """The recipe with no more epochs than this run may take."""
@@ -57,6 +72,8 @@ def train(dataset: Dataset, models: Sequence[str], workshop: Workshop) -> list[M
             train_towers(material, workshop)
         else:
             train_ranker(material, RANKERS[model.removeprefix("ranker-")], model, workshop)
+        # A ranker needs the towers' files, which the first process writes.
+        Workers.current().wait()
     return evaluation.evaluate(workshop.repository, material)
 
 
@@ -69,8 +86,10 @@ def train_towers(material: Material, workshop: Workshop) -> None:
 
     if workshop.trials:
         recipe = search.search(recipe, search.suggest_towers, attempt, TOWERS, workshop.trials, workshop.scratch)
-    with tracked(TOWERS, asdict(recipe), workshop.scratch / "mlflow") as report:
+    with workshop.tracked(TOWERS, recipe) as report:
         dssm, fitted = towers.train(material, recipe, report, workshop.checkpoint(TOWERS))
+        if not Workers.current().first:
+            return
         version = _next_version(workshop.repository, USER_TOWER)
         exported = towers.export_towers(dssm, material, workshop.repository, version)
         measured = evaluation.recall_measures_of_all(workshop.repository, material)
@@ -81,23 +100,24 @@ def train_towers(material: Material, workshop: Workshop) -> None:
             "An item that is not in the vocabulary is placed by its categories, year and title tokens alone.",
         ]
         card.write(export, name, version, material.dataset, recipe, fitted, measured, notes)
-    workshop.checkpoint(TOWERS).unlink(missing_ok=True)
+    workshop.forget(TOWERS)
 
 
 def train_ranker(material: Material, recipe: RankerRecipe, run: str, workshop: Workshop) -> None:
     """Trains a ranker over what the newest towers in the repository recall."""
     tower = versions(workshop.repository, USER_TOWER)[-1]
     recipe = workshop.limited(recipe)
-    examples = ranker.build_examples(material, workshop.repository, tower, recipe)
-    ndcg_at_10 = ranker.validation(material, workshop.repository, tower)
+    lessons = ranker.prepare(material, workshop.repository, tower, recipe)
 
     def attempt(tried: RankerRecipe, report: Report) -> Fitted:
-        return ranker.train(material, examples, ndcg_at_10, tried, report)[1]
+        return ranker.train(material, lessons, tried, report)[1]
 
     if workshop.trials:
         recipe = search.search(recipe, search.suggest_ranker, attempt, run, workshop.trials, workshop.scratch)
-    with tracked(run, asdict(recipe), workshop.scratch / "mlflow") as report:
-        din, fitted = ranker.train(material, examples, ndcg_at_10, recipe, report, workshop.checkpoint(run))
+    with workshop.tracked(run, recipe) as report:
+        din, fitted = ranker.train(material, lessons, recipe, report, workshop.checkpoint(run))
+        if not Workers.current().first:
+            return
         version = _next_version(workshop.repository, RANKER)
         exported = ranker.export_ranker(din, material, workshop.repository, version)
         measured = evaluation.ranking_measures(workshop.repository, material)
@@ -108,7 +128,7 @@ def train_ranker(material: Material, recipe: RankerRecipe, run: str, workshop: W
         "negatives: the score orders candidates, it is not a click rate.",
     ]
     card.write(exported, RANKER, version, material.dataset, recipe, fitted, measured, notes)
-    workshop.checkpoint(run).unlink(missing_ok=True)
+    workshop.forget(run)
 
 
 def _next_version(repository: Path, name: str) -> int:

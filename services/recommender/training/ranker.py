@@ -1,6 +1,7 @@
 """The ranker's way: build its examples over what a tower recalls, train it, and write the graph that serves."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,37 +22,56 @@ from recommender.training.served import RANKER
 VALIDATION_BATCH = 64
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lessons:
+    """What a ranker learns from, made once for all trials of a search.
+
+    `examples`: DIN's inputs as rows, and `labels`; `ndcg_at_10`: the validation measure of a ranker as it stands;
+    `item_vectors` float32 [V+1, 64]: the item tower's vector of every vocabulary row, row 0 zero.
+    """
+
+    examples: dict[str, Tensor]
+    ndcg_at_10: Callable[[Din], float]
+    item_vectors: Tensor
+
+
 def train(
-    material: Material,
-    examples: dict[str, Tensor],
-    ndcg_at_10: Callable[[Din], float],
-    recipe: RankerRecipe,
-    report: Report,
-    checkpoint: Path | None = None,
+    material: Material, lessons: Lessons, recipe: RankerRecipe, report: Report, checkpoint: Path | None = None
 ) -> tuple[Din, Fitted]:
-    """Trains the ranker on `build_examples`; stops early by `validation`'s measure."""
+    """Trains the ranker; stops early by NDCG@10 of the validation part's liked items."""
     torch.manual_seed(recipe.schedule.seed)
-    din = Din(
-        material.vocabularies,
-        recipe.hyperparameters,
-        material.vocabulary_rows(),
-        Standardisation(Standardise(examples["user_statistics"]), Standardise(examples["candidate_statistics"])),
+    statistics = Standardisation(
+        Standardise(lessons.examples["user_statistics"]), Standardise(lessons.examples["candidate_statistics"])
     )
-    run = fitting.run_name(material.dataset.sha256, recipe)
+    din = Din(material.vocabularies, recipe.hyperparameters, material.vocabulary_rows(), statistics)
+    if recipe.warm_start:
+        din.begin_with(lessons.item_vectors)
     fitted = fitting.fit(
         DinLoss(din),
-        examples,
-        lambda: ndcg_at_10(din),
+        lessons.examples,
+        lambda: lessons.ndcg_at_10(din),
         recipe.schedule,
         checkpoint=checkpoint,
-        run=run,
+        run=fitting.run_name(material.dataset.sha256, recipe),
         report=report,
     )
     return din.cpu(), fitted
 
 
-def build_examples(material: Material, repository: Path, tower: int, recipe: RankerRecipe) -> dict[str, Tensor]:
-    """DIN's inputs as rows, and `labels`: events of the training part, each with the recipe's negatives."""
+def prepare(material: Material, repository: Path, tower: int, recipe: RankerRecipe) -> Lessons:
+    """The lessons of a recipe, over what version `tower` of the towers recalls."""
+    _, vectors = evaluation.vectors(repository, tower, material, Part.VALIDATION)
+    by_row = torch.from_numpy(vectors)[material.place_of_row()]
+    by_row[0] = 0
+    return Lessons(
+        examples=_examples(material, repository, tower, recipe),
+        ndcg_at_10=_validation(material, repository, tower),
+        item_vectors=by_row,
+    )
+
+
+def _examples(material: Material, repository: Path, tower: int, recipe: RankerRecipe) -> dict[str, Tensor]:
+    """Events of the training part, each with the recipe's negatives."""
     events, seed = material.parts[Part.TRAIN], recipe.schedule.seed
     items = len(material.catalogue)
     negatives = [ranking_examples.uniform_negatives(events, material.own, items, recipe.uniform_negatives, seed)]
@@ -66,7 +86,7 @@ def build_examples(material: Material, repository: Path, tower: int, recipe: Ran
     return as_tensors(material.vocabularies.rows(built.inputs) | {"labels": built.labels})
 
 
-def validation(material: Material, repository: Path, tower: int) -> Callable[[Din], float]:
+def _validation(material: Material, repository: Path, tower: int) -> Callable[[Din], float]:
     """NDCG@10 of the validation part's liked items among what `tower` recalls, for a ranker as it stands."""
     events = material.parts[Part.VALIDATION]
     liked = events.ratings >= LIKED

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import optuna
+from optuna.trial import BaseTrial
 
 from recommender.training.fitting import Fitted, Report, Schedule
 from recommender.training.recipes import RankerRecipe, TowerRecipe
@@ -17,7 +18,7 @@ TRIAL_EPOCHS = 4
 
 def search(
     recipe: Recipe,
-    suggest: Callable[[optuna.Trial, Recipe], Recipe],
+    suggest: Callable[[BaseTrial, Recipe], Recipe],
     train: Callable[[Recipe, Report], Fitted],
     study: str,
     trials: int,
@@ -53,7 +54,7 @@ def search(
     return suggest(optuna.trial.FixedTrial(running.best_params), recipe)
 
 
-def suggest_towers(trial: optuna.Trial, recipe: TowerRecipe) -> TowerRecipe:
+def suggest_towers(trial: BaseTrial, recipe: TowerRecipe) -> TowerRecipe:
     """The towers' temperature, dropouts and learning rate."""
     return replace(
         recipe,
@@ -67,7 +68,7 @@ def suggest_towers(trial: optuna.Trial, recipe: TowerRecipe) -> TowerRecipe:
     )
 
 
-def suggest_ranker(trial: optuna.Trial, recipe: RankerRecipe) -> RankerRecipe:
+def suggest_ranker(trial: BaseTrial, recipe: RankerRecipe) -> RankerRecipe:
     """The ranker's dropouts, width and learning rate."""
     return replace(
         recipe,
@@ -81,7 +82,7 @@ def suggest_ranker(trial: optuna.Trial, recipe: RankerRecipe) -> RankerRecipe:
     )
 
 
-def _suggest_schedule(trial: optuna.Trial, recipe: TowerRecipe | RankerRecipe) -> Schedule:
+def _suggest_schedule(trial: BaseTrial, recipe: TowerRecipe | RankerRecipe) -> Schedule:
     return replace(
         recipe.schedule,
         learning_rate=trial.suggest_float("learning_rate", 5e-4, 5e-3, log=True),
