@@ -2,8 +2,6 @@
 
 from importlib import resources
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -32,6 +30,10 @@ def migrate(package: str, owner_url: str, service_url: str) -> None:
     The role in `service_url` is created where it is missing and may then read and write every table's rows, and nothing
     more: a service that is broken into can't drop or alter a table. Several of these may start at a time; one works.
     """
+    # Imported here: only `migrate` needs Alembic, and every other process would start later for it.
+    from alembic import command
+    from alembic.config import Config
+
     engine = connect_blocking(owner_url, statement_timeout_ms=0)
     config = Config()
     config.set_main_option("script_location", str(resources.files(package) / "migrations"))

@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from chassis.settings import Settings
@@ -43,18 +43,18 @@ def configure(settings: Settings, service: str, process: str) -> None:
             "casebook.process": process,
         }
     )
-    provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)))
     exporters: list[SpanExporter] = []
     if settings.otlp_endpoint:
         insecure = settings.otlp_endpoint.startswith("http://")
         exporters.append(OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=insecure, timeout=5))
     if settings.trace_file:
         exporters.append(TraceFileExporter(Path(settings.trace_file)))
+    # Without an exporter no span is recorded, but each has its ids, so that logs and answers still name a trace.
+    sampler = ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)) if exporters else ALWAYS_OFF
+    provider = TracerProvider(resource=resource, sampler=sampler)
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_INTERVAL_MS))
-    if exporters:
-        # Without an exporter the API's own no-op tracer stays: a span that nobody reads costs nothing.
-        trace.set_tracer_provider(provider)
+    trace.set_tracer_provider(provider)
     metrics.set_meter_provider(MeterProvider([PrometheusMetricReader(scope_info_enabled=False)], resource))
 
 

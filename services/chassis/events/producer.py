@@ -65,7 +65,8 @@ class EventProducer:
         pending = await loop.run_in_executor(
             self._threads, self.begin, topic, key, message.SerializeToString(), envelope
         )
-        await asyncio.wrap_future(pending.outcome)
+        # Shielded: a caller that gives up must not settle what the acknowledgement will settle.
+        await asyncio.shield(asyncio.wrap_future(pending.outcome))
 
     def publish_blocking(
         self,
