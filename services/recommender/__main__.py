@@ -4,6 +4,11 @@ Feast takes seconds to import, so the processes that use it import their parts w
 """
 
 import asyncio
+import os
+
+# For matrices of 100 rows more threads only spin and wait: 35 ms of CPU time a request instead of 11, on two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from chassis import database, outbox
 from chassis.events import EventProducer

@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 class TowerIndex:
     """One tenant's item vectors by one version of the item tower. FAISS ids are catalogue rows.
 
-    Exact search (inner product of unit vectors): 0.07 ms for MovieLens-100K's 1,682 items. It grows with the number of
-    items; from some 200,000 on, an HNSW index or Milvus behind this class is the better choice.
+    Exact search (inner product of unit vectors), 300 of them: 0.06 ms among MovieLens-100K's 1,682 items, 0.25 ms among
+    20,000, 5 ms among 200,000; from there on an HNSW index, or Milvus, behind this class is the better choice.
     """
 
     def __init__(self, tenant: str, version: str) -> None:

@@ -77,11 +77,15 @@ class LiveState:
 
 def with_newer(live: list[Interaction], interaction: Interaction) -> list[Interaction]:
     """The sequence with one more event in its place in time; the newest event about an item stands for the item."""
-    for entry in live:
-        if entry.item_id == interaction.item_id and entry.occurred_at > interaction.occurred_at:
-            return live
+    when = interaction.occurred_at
     others = [entry for entry in live if entry.item_id != interaction.item_id]
-    place = sum(entry.occurred_at > interaction.occurred_at for entry in others)
+    if len(others) < len(live) and any(
+        entry.occurred_at > when for entry in live if entry.item_id == interaction.item_id
+    ):
+        return live
+    place = 0
+    while place < len(others) and others[place].occurred_at > when:
+        place += 1
     return [*others[:place], interaction, *others[place:]][:LIVE_LENGTH]
 
 

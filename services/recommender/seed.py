@@ -1,7 +1,7 @@
 """Loads a data set: items and users into PostgreSQL, and what its history leaves behind into Redis and Feast.
 
 The history is folded with the code that defines what an event does (live_state.py, features.py), and only the outcome
-is written: 100,000 events take 2 s instead of the minute that as many scripts would. It may run again at any time:
+is written: 100,000 events take 3 s instead of the minute that as many scripts would. It may run again at any time:
 items that are there stay as they are, and a Redis that holds this data set already is left alone.
 """
 
