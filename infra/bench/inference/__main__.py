@@ -1,12 +1,13 @@
 """`python -m infra.bench.inference`: the model server beside MLServer and Triton's Python backend, in one run.
 
 The same ONNX files, the same client, the same session options; every server on the loopback address, all of them up, and
-measured in turn, round after round, so that whatever else the machine does falls on all alike. Of `nvidia-pytriton` it
-measures a real Triton with its Python backend, which is not the speed of Triton's own ONNX backend.
+measured in turn, round after round, so that whatever else the machine does falls on all alike. `triton-python` is the
+real Triton out of the `nvidia-pytriton` wheel with its Python backend, not the speed of Triton's own ONNX backend.
 """
 
 import argparse
 import asyncio
+import itertools
 import json
 import platform
 from dataclasses import asdict
@@ -14,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import onnxruntime
-
 from infra.bench.inference import load, models, servers, tables
 from infra.bench.inference.load import Measurement
 
@@ -59,17 +59,18 @@ def main() -> None:
 async def _measure(
     running: list[servers.Running], cases: list[str], repository: Path, rounds: int, seconds: float
 ) -> list[Measurement]:
-    measurements = []
     for server in running:
         for case in cases:
             await load.check(server, case, repository)
             await load.measure(server, case, 4, seconds=0.0, calls=WARM_UP_CALLS)
+    cells = [("empty", 1), *itertools.product(cases, CONCURRENCY)]
+    measurements = []
     for number in range(rounds):
-        for server in running[number % len(running) :] + running[: number % len(running)]:
-            measurements.append(await load.measure(server, "empty", 1, seconds))
-            for case in cases:
-                for concurrency in CONCURRENCY:
-                    measurements.append(await load.measure(server, case, concurrency, seconds))
+        for case, concurrency in cells:
+            # Cell by cell, each round from another server on: what the machine does meanwhile falls on all alike.
+            for turn in range(len(running)):
+                server = running[(number + turn) % len(running)]
+                measurements.append(await load.measure(server, case, concurrency, seconds))
     return measurements
 
 

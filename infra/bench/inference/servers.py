@@ -127,34 +127,48 @@ def _mlserver(batching: bool) -> Callable[[Path, Path, list[int]], Command]:
             # One process: with a pool of workers every call is pickled to another one, and costs more.
             "MLSERVER_PARALLEL_WORKERS": "0",
         }
-        subprocess.run(  # noqa: S603
-            [str(python), str(ADAPTERS / "mlserver_settings.py"), str(folder)],
-            env={**os.environ, **environment},
-            check=True,
-            timeout=30,
-        )
+        _run([str(python), str(ADAPTERS / "mlserver_settings.py"), str(folder)], environment)
         return [str(python.parent / "mlserver"), "start", str(folder)], environment, folder
 
     return command
 
 
-def _pytriton(repository: Path, build: Path, ports: list[int]) -> Command:
+def _triton(repository: Path, build: Path, ports: list[int]) -> Command:
+    """The `tritonserver` out of the wheel with its Python backend, without pytriton's own proxy in between."""
     python = _virtual_environment("pytriton", build)
+    [site_packages] = (python.parents[1] / "lib").glob("python*/site-packages")
+    wheel = site_packages / "pytriton" / "tritonserver"
+    folder = Path(tempfile.mkdtemp(prefix="triton-", dir=build))
+    shutil.copytree(wheel / "backends", folder / "backends")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = "triton_python_backend_stub"
+    shutil.copy(wheel / "python_backend_stubs" / version / stub, folder / "backends" / "python" / stub)
+    # The stub is linked against libpython; a system's older one beside this Python's library ends in
+    # "'_thread.RLock' object has no attribute '_recursion_count'".
+    libraries = [str(sysconfig.get_config_var("LIBDIR")), str(site_packages / "nvidia_pytriton.libs")]
     environment = {
         "BENCH_REPOSITORY": str(repository),
-        "BENCH_PORTS": ",".join(map(str, ports)),
-        # Its stub is linked against libpython; a system's older one beside this Python's library ends in
-        # "'_thread.RLock' object has no attribute '_recursion_count'".
-        "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR")),
+        "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+        "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(site_packages),
     }
-    return [str(python), str(ADAPTERS / "pytriton_server.py")], environment, build
+    _run([str(python), str(ADAPTERS / "triton_repository.py"), str(folder / "models")], environment)
+    command = [str(wheel / "bin" / "tritonserver"), "--model-repository", str(folder / "models")]
+    command += ["--backend-directory", str(folder / "backends")]
+    for kind, port in zip(("grpc", "http", "metrics"), ports, strict=True):
+        command += [f"--{kind}-port={port}", f"--{kind}-address=127.0.0.1"]
+    return command, environment, folder
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=60)  # noqa: S603 - fixed commands
 
 
 SERVERS: dict[str, Callable[[Path, Path, list[int]], Command]] = {
     "casebook": _casebook,
     "mlserver": _mlserver(batching=False),
     "mlserver-batching": _mlserver(batching=True),
-    "pytriton": _pytriton,
+    "triton-python": _triton,
 }
 
 

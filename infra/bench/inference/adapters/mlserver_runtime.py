@@ -15,9 +15,7 @@ class OnnxRuntime(MLModel):
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = ort.InferenceSession(
-            self._settings.parameters.uri, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = ort.InferenceSession(self._settings.parameters.uri, options, providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
         return True
 
@@ -27,7 +25,5 @@ class OnnxRuntime(MLModel):
         results = self._session.run(self._outputs, inputs)
         return InferenceResponse(
             model_name=self.name,
-            outputs=[
-                NumpyCodec.encode_output(name, array) for name, array in zip(self._outputs, results, strict=True)
-            ],
+            outputs=[NumpyCodec.encode_output(name, array) for name, array in zip(self._outputs, results, strict=True)],
         )
