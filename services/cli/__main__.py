@@ -4,6 +4,7 @@ Every command imports its parts when it runs: `casebook --help` answers in a thi
 and Kafka take to import.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
     from chassis.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Casebook.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Casebook: a recommender that runs, and what runs it.",
+)
 models = typer.Typer(no_args_is_help=True, help="Which version of a model answers.")
 topics = typer.Typer(no_args_is_help=True, help="Kafka's topics, from infra/kafka/topics.yaml.")
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: events that were given up.")
@@ -239,7 +245,9 @@ def create(
 
     with _failures_in_words():
         home = Home.from_environment()
-        print(api_keys.create(home, gateway, admin_key, principal, role, expires_in_days))
+        home.enter()
+        where = gateway or os.environ.get("CASEBOOK_GATEWAY", "")
+        print(api_keys.create(home, where, admin_key, principal, role, expires_in_days))
 
 
 def _settings() -> "Settings":
@@ -252,8 +260,6 @@ def _settings() -> "Settings":
 
 @contextmanager
 def _operator(address: str) -> "Iterator[tuple[str, Settings]]":
-    import os
-
     with _failures_in_words():
         settings = _settings()
         where = address or os.environ.get("CASEBOOK_INFERENCE_ADDRESS", "")
@@ -286,7 +292,8 @@ def _fail(message: str) -> NoReturn:
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console()
+    # Into a pipe or a file: no terminal's width to keep to.
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def main() -> None:

@@ -73,11 +73,15 @@ class Home:
         """Nothing runs here any more."""
         self._running.unlink(missing_ok=True)
 
+    def addresses(self) -> dict[str, str]:
+        """Where the running system is, by variable; empty where none runs."""
+        found: dict[str, str] = json.loads(self._running.read_text()) if self._running.exists() else {}
+        return found
+
     def enter(self) -> None:
         """Puts the running system's addresses and token keys into this process's environment, where it lacks them."""
-        if self._running.exists():
-            for variable, address in json.loads(self._running.read_text()).items():
-                os.environ.setdefault(variable, address)
+        for variable, address in self.addresses().items():
+            os.environ.setdefault(variable, address)
         if (self.path / "secrets" / "token-key").exists():
             os.environ.setdefault("CASEBOOK_TOKEN_KEYS", self.token_keys)
 

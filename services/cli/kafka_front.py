@@ -178,8 +178,7 @@ class _Connection:
             ],
         )
         answer.with_header(correlation_id=request.header.correlation_id)
-        encoded = bytes(answer.encode(header=True))
-        return encoded
+        return bytes(answer.encode(header=True))
 
     def _note_positions(self, request: Any) -> None:
         for topic in request.topics:

@@ -1,0 +1,38 @@
+"""`casebook prepare`: the shipped models in the data folder."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.prepare import copy_models
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Path:
+    folder = tmp_path / "shipped"
+    write(folder / "din" / "config.pbtxt", "name: 'din'")
+    write(folder / "din" / "1" / "model.onnx", "first")
+    return folder
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_copies_each_version_once(shipped: Path, tmp_path: Path) -> None:
+    assert copy_models(shipped, tmp_path / "models") == ["din/1"]
+    assert copy_models(shipped, tmp_path / "models") == []
+    assert (tmp_path / "models" / "din" / "config.pbtxt").read_text() == "name: 'din'"
+
+
+def test_replaces_a_version_that_was_shipped_anew_and_keeps_what_was_trained_here(
+    shipped: Path, tmp_path: Path
+) -> None:
+    copy_models(shipped, tmp_path / "models")
+    write(tmp_path / "models" / "din" / "2" / "model.onnx", "trained here")
+    write(shipped / "din" / "1" / "model.onnx", "shipped anew")
+
+    assert copy_models(shipped, tmp_path / "models") == ["din/1"]
+    assert (tmp_path / "models" / "din" / "1" / "model.onnx").read_text() == "shipped anew"
+    assert (tmp_path / "models" / "din" / "2" / "model.onnx").read_text() == "trained here"
