@@ -1,7 +1,4 @@
-"""`python -m recommender serve | consume | relay | sink | migrate | seed`.
-
-Feast takes seconds to import, so the processes that use it import their parts when they start, and the others never do.
-"""
+"""`python -m recommender serve | consume | relay | sink | migrate | seed`."""
 
 import asyncio
 import os
@@ -13,23 +10,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from chassis import database, outbox
 from chassis.events import EventProducer
 from chassis.process import Process, main
+from recommender import bootstrap
 from recommender.events import in_thread
 from recommender.settings import RecommenderSettings
+from recommender.sink import Sink
 
 Running = Process[RecommenderSettings]
 
 
-async def serve(process: Running) -> None:
-    """Answers."""
-    from recommender import bootstrap
-
-    await bootstrap.serve(process)
-
-
 async def consume(process: Running) -> None:
     """Turns behaviour into features."""
-    from recommender import bootstrap
-
     async with in_thread(process, bootstrap.feature_consumer(process.settings).run, "features"):
         await process.until_stopped()
 
@@ -43,9 +33,7 @@ async def relay(process: Running) -> None:
 
 
 async def sink(process: Running) -> None:
-    """Writes behaviour and what was served for training."""
-    from recommender.sink import Sink
-
+    """Writes behaviour and what was served, for training."""
     writing = Sink(process.settings, EventProducer(process.settings, source="recommender"))
     async with in_thread(process, writing.run, "sink"):
         await process.until_stopped()
@@ -59,11 +47,10 @@ async def migrate(process: Running) -> None:
 
 async def seed(process: Running) -> None:
     """Loads a data set."""
-    from recommender import bootstrap
-
     await bootstrap.seed_once(process.settings)
 
 
 if __name__ == "__main__":
+    serve = bootstrap.serve
     processes = {"serve": serve, "consume": consume, "relay": relay, "sink": sink, "migrate": migrate, "seed": seed}
     main("recommender", RecommenderSettings, processes)
