@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cli import guardian
+from cli import guardian, log_lines
 from cli.errors import CommandError
 from cli.processes import ProcessSpec
 
@@ -54,7 +54,7 @@ class ProcessFailedError(CommandError):
     """A process could not be started, or died too often. Carries the end of its log."""
 
     def __init__(self, name: str, why: str, log: Path, tail: Sequence[str]) -> None:
-        lines = "".join(f"\n  {line}" for line in tail)
+        lines = "".join(f"\n  {line}" for entry in tail for line in log_lines.read(entry)[1].splitlines())
         super().__init__(f"{name} {why}\nits log, {log}, ends with:{lines or ' nothing'}")
         self.name = name
 

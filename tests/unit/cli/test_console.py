@@ -9,6 +9,7 @@ from rich.console import Console
 from cli.console import TerminalEcho
 
 WARNING = json.dumps({"level": "warning", "message": "retrying", "attempt": 2, "time": "now", "service": "gateway"})
+FAILURE = json.dumps({"level": "error", "message": "failed", "exception": "Traceback:\n  OSError: no port"})
 INFO = json.dumps({"level": "info", "message": "serving", "grpc_port": 5})
 
 
@@ -17,6 +18,11 @@ INFO = json.dumps({"level": "info", "message": "serving", "grpc_port": 5})
     [
         (WARNING, "gateway serve       │ retrying attempt=2\n", "gateway serve       │ retrying attempt=2\n"),
         (INFO, "gateway serve       │ serving grpc_port=5\n", ""),
+        (
+            FAILURE,
+            "gateway serve       │ failed\nTraceback:\n  OSError: no port\n",
+            "gateway serve       │ failed\nTraceback:\n  OSError: no port\n",
+        ),
         ("no JSON [1]", "gateway serve       │ no JSON [1]\n", ""),
         ("[1, 2]", "gateway serve       │ [1, 2]\n", ""),
     ],
