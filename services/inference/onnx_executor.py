@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -38,7 +37,9 @@ Provider = Literal["cpu", "cuda", "tensorrt"]
 
 WARM_UP = "warm_up"
 """The parameter of `config.pbtxt` that gives varying dimensions their usual sizes: "N=300,sequence=32"."""
-WARM_UP_RUNS = 3
+WARM_UP_RUNS = 5
+SLOW_RUNS = 16
+"""So many more slow runs than quick ones, and a model leaves the event loop."""
 ONNX_BFLOAT16 = 16
 """TensorProto.DataType.BFLOAT16."""
 
@@ -127,6 +128,7 @@ class OnnxModel:
         self.batches = files.config.HasField("dynamic_batching") and signature.max_batch_size > 0
         self.slots = sum(group.count for group in files.config.instance_group) or options.instances
         self.typical_seconds = 0.0
+        self._slow_runs = 0
         self._files = files
         self._session = session
         self._run_options = ort.RunOptions()
@@ -149,9 +151,11 @@ class OnnxModel:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._compute, inputs, outputs)
         started = time.perf_counter()
         results = self._compute(inputs, outputs)
-        # A model that proves slower than its warm-up (longer inputs, a busy machine) leaves the event loop, for good.
-        self.typical_seconds += (time.perf_counter() - started - self.typical_seconds) / 32
-        if self.typical_seconds > self._inline_below_seconds:
+        # A model that proves slower than its warm-up, as longer inputs make it, leaves the event loop for good. A busy
+        # machine stretches some runs of any model: what counts is that most runs are slow.
+        slow = time.perf_counter() - started > self._inline_below_seconds
+        self._slow_runs = self._slow_runs + 1 if slow else max(0, self._slow_runs - 1)
+        if self._slow_runs == SLOW_RUNS:
             self._use_threads()
         return results
 
@@ -171,7 +175,8 @@ class OnnxModel:
                 if not spec.optional
             }
             self._compute(inputs, self.signature.output_names)
-            self.typical_seconds = median(self._timed(inputs) for _ in range(WARM_UP_RUNS))
+            # The quickest: what else the machine does only ever adds to a run.
+            self.typical_seconds = min(self._timed(inputs) for _ in range(WARM_UP_RUNS))
         if self.typical_seconds > self._inline_below_seconds:
             self._use_threads()
         else:

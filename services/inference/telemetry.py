@@ -1,34 +1,46 @@
-"""What is counted of each version: Triton's statistics, and the metrics, all labelled with model AND version."""
+"""What is counted of each version: Triton's statistics, and the metrics, all labelled with model AND version.
+
+Metrics go straight into the Prometheus registry behind `/metrics`, their labels bound once a version. Recorded by
+OpenTelemetry's SDK, which hashes labels at each record, they were nearly half of what a small model's call cost
+beside gRPC: 70 µs of CPU with 32 callers, 39 µs as it is now.
+"""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from opentelemetry import trace
-from opentelemetry.metrics import CallbackOptions, Observation
+from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from chassis.telemetry import latency_histogram, meter
+from chassis.telemetry import LATENCY_BUCKETS
 
-_meter = meter(__name__)
-_duration = latency_histogram(
-    "casebook.inference.duration", "Time from a decoded call to its outputs, its wait included"
+_VERSION = ("model", "version")
+_duration = Histogram(
+    "casebook_inference_duration_seconds",
+    "Time from a call to its answer, its wait included",
+    _VERSION,
+    buckets=LATENCY_BUCKETS,
 )
-_queue = latency_histogram("casebook.inference.queue", "Time that a call waited for its batch")
-_batch_rows = _meter.create_histogram(
-    "casebook.inference.batch.rows",
-    description="Rows that ran together",
-    explicit_bucket_boundaries_advisory=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+_queue = Histogram(
+    "casebook_inference_queue_seconds", "Time that a call waited for its batch", _VERSION, buckets=LATENCY_BUCKETS
 )
-_failures = _meter.create_counter(
-    "casebook.inference.failures", description="Calls that ended in an error, by its code"
+_batch_rows = Histogram(
+    "casebook_inference_batch_rows",
+    "Rows that ran together",
+    _VERSION,
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
-_shadow = _meter.create_counter("casebook.inference.shadow.calls", description="Shadow calls, by what became of them")
-_shadow_difference = _meter.create_histogram(
-    "casebook.inference.shadow.difference",
-    description="The largest absolute difference between an output of the shadow and of the stable version",
-    explicit_bucket_boundaries_advisory=(0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
+_failures = Counter("casebook_inference_failures", "Calls that ended in an error, by code", (*_VERSION, "code"))
+_shadow = Counter("casebook_inference_shadow_calls", "Shadow calls, by what became of them", (*_VERSION, "outcome"))
+_shadow_difference = Histogram(
+    "casebook_inference_shadow_difference",
+    "The largest absolute difference between an output of the shadow and of the stable version",
+    _VERSION,
+    buckets=(0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0),
 )
-_loads = _meter.create_counter("casebook.inference.loads", description="Versions loaded, by whether that worked")
+_loads = Counter("casebook_inference_loads", "Versions loaded, by whether that worked", (*_VERSION, "outcome"))
 
 
 @dataclass(slots=True)
@@ -62,10 +74,14 @@ class VersionStatistics:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, Duration] = field(default_factory=dict)
-    labels: dict[str, str] = field(init=False)
+    _duration: Histogram = field(init=False)
+    _queue: Histogram = field(init=False)
+    _batch_rows: Histogram = field(init=False)
 
     def __post_init__(self) -> None:
-        self.labels = {"model": self.model, "version": self.version}
+        self._duration = _duration.labels(self.model, self.version)
+        self._queue = _queue.labels(self.model, self.version)
+        self._batch_rows = _batch_rows.labels(self.model, self.version)
 
     @property
     def executions(self) -> int:
@@ -78,7 +94,7 @@ class VersionStatistics:
         if ran is None:
             ran = self.batches[rows] = Duration()
         ran.add(compute_ns)
-        _batch_rows.record(rows, self.labels)
+        self._batch_rows.observe(rows)
 
     def succeeded(self, rows: int, input_ns: int, queue_ns: int, infer_ns: int, output_ns: int) -> None:
         """One call that was answered, by where its time went."""
@@ -90,13 +106,13 @@ class VersionStatistics:
         self.compute_input.add(input_ns)
         self.compute_infer.add(infer_ns)
         self.compute_output.add(output_ns)
-        _duration.record(total / 1e9, self.labels)
-        _queue.record(queue_ns / 1e9, self.labels)
+        self._duration.observe(total / 1e9)
+        self._queue.observe(queue_ns / 1e9)
 
     def failed(self, ns: int, code: str) -> None:
         """One call that was not."""
         self.fail.add(ns)
-        _failures.add(1, {**self.labels, "code": code})
+        _failures.labels(self.model, self.version, code).inc()
 
 
 def annotate(model: str, version: str, batch_rows: int, queue_ns: int, infer_ns: int) -> None:
@@ -116,19 +132,18 @@ def annotate(model: str, version: str, batch_rows: int, queue_ns: int, infer_ns:
 
 def loaded(model: str, version: str, ok: bool) -> None:
     """A version was loaded, or could not be."""
-    _loads.add(1, {"model": model, "version": version, "outcome": "ok" if ok else "failed"})
+    _loads.labels(model, version, "ok" if ok else "failed").inc()
 
 
 def shadow_compared(model: str, version: str, difference: float) -> None:
     """A shadow call ran; `difference` is against the stable version's outputs, infinite where their shapes differ."""
-    labels = {"model": model, "version": version}
-    _shadow.add(1, {**labels, "outcome": "compared"})
-    _shadow_difference.record(difference, labels)
+    _shadow.labels(model, version, "compared").inc()
+    _shadow_difference.labels(model, version).observe(difference)
 
 
 def shadow_skipped(model: str, version: str, outcome: str) -> None:
     """A shadow call did not run ("dropped": the machine was busy) or did not end well ("failed")."""
-    _shadow.add(1, {"model": model, "version": version, "outcome": outcome})
+    _shadow.labels(model, version, outcome).inc()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +158,27 @@ class ServedNow:
     generation: int
 
 
+class ServedCollector(Collector):
+    """Shows what `served()` gives, anew at each scrape, as gauges."""
+
+    def __init__(self, served: Callable[[], Iterable[ServedNow]]) -> None:
+        self._served = served
+
+    def collect(self) -> Iterator[Metric]:
+        """The versions by role, their queues, and the release that this replica serves."""
+        versions = GaugeMetricFamily("casebook_inference_versions", "Versions loaded", labels=(*_VERSION, "role"))
+        waiting = GaugeMetricFamily("casebook_inference_waiting", "Calls in the queue", labels=_VERSION)
+        generation = GaugeMetricFamily(
+            "casebook_inference_release_generation", "The release that this replica serves", labels=_VERSION
+        )
+        for now in self._served():
+            versions.add_metric([now.model, now.version, now.role], 1)
+            waiting.add_metric([now.model, now.version], now.waiting)
+            if now.role == "stable":
+                generation.add_metric([now.model, now.version], now.generation)
+        yield from (versions, waiting, generation)
+
+
 def watch_served(served: Callable[[], Iterable[ServedNow]]) -> None:
-    """Shows what `served()` gives, anew at each scrape, as gauges. Once a process."""
-
-    def versions(_: CallbackOptions) -> list[Observation]:
-        return [Observation(1, {"model": s.model, "version": s.version, "role": s.role}) for s in served()]
-
-    def waiting(_: CallbackOptions) -> list[Observation]:
-        return [Observation(s.waiting, {"model": s.model, "version": s.version}) for s in served()]
-
-    def generations(_: CallbackOptions) -> list[Observation]:
-        stable = (s for s in served() if s.role == "stable")
-        return [Observation(s.generation, {"model": s.model, "version": s.version}) for s in stable]
-
-    _meter.create_observable_gauge("casebook.inference.versions", [versions], description="Versions loaded, by role")
-    _meter.create_observable_gauge("casebook.inference.waiting", [waiting], description="Calls in the queue")
-    _meter.create_observable_gauge(
-        "casebook.inference.release.generation", [generations], description="The release that this replica serves"
-    )
+    """Shows `served()` at /metrics. Once a process."""
+    REGISTRY.register(ServedCollector(served))

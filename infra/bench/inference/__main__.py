@@ -1,7 +1,7 @@
 """`python -m infra.bench.inference`: the model server beside MLServer and Triton's Python backend, in one run.
 
-The same ONNX files, the same client, the same session options; every server on the loopback address, all of them up, and
-measured in turn, round after round, so that whatever else the machine does falls on all alike. `triton-python` is the
+The same ONNX files, the same client, the same session options; every server on the loopback address, all of them up,
+and measured in turn, round after round, so that what else the machine does falls on all alike. `triton-python` is the
 real Triton out of the `nvidia-pytriton` wheel with its Python backend, not the speed of Triton's own ONNX backend.
 """
 
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import onnxruntime
+
 from infra.bench.inference import load, models, servers, tables
 from infra.bench.inference.load import Measurement
 

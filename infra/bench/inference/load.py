@@ -7,10 +7,10 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from infra.bench.inference import models
-from infra.bench.inference.servers import Running, metadata
 
 from casebook.oip import open_inference_pb2 as oip
+from infra.bench.inference import models
+from infra.bench.inference.servers import Running, metadata
 
 CHANNELS = 4
 """Connections over which the callers are spread."""

@@ -4,7 +4,6 @@ import asyncio
 
 import numpy as np
 import pytest
-from tests.fixtures.inference import scale_model
 
 from casebook.oip import open_inference_pb2 as oip
 from chassis.errors import DeadlineExceeded, InvalidField, NotFound
@@ -15,6 +14,7 @@ from inference.releases import Release
 from inference.repository import Repository
 from inference.router import Route, Router
 from inference.served import ServedVersion
+from tests.fixtures.inference import scale_model
 
 
 @pytest.fixture

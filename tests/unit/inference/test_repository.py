@@ -2,10 +2,10 @@
 
 import fsspec
 import pytest
-from tests.fixtures.inference import scale_model
 
 from chassis.errors import FailedPrecondition, NotFound, Unavailable
 from inference.repository import Repository
+from tests.fixtures.inference import scale_model
 
 MODEL = scale_model(1)
 

@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 import pytest
-from tests.fixtures.inference import scale_model, until
 
 from chassis.errors import FailedPrecondition, NotFound, Unavailable
 from inference.batching import Call
@@ -15,6 +14,7 @@ from inference.repository import Repository
 from inference.rollout import Rollout, RolloutOptions
 from inference.router import Router
 from inference.store import MemoryReleaseStore
+from tests.fixtures.inference import scale_model, until
 
 
 class Replica:
