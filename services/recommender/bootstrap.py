@@ -103,7 +103,7 @@ def serving(process: Process[RecommenderSettings]) -> Serving:
         await served.close()
         await asyncio.to_thread(producer.close)
         await channel.close()
-        await redis.aclose()  # type: ignore[attr-defined]  # types-redis is older than redis
+        await redis.aclose()
         await engine.dispose()
 
     process.on_stop(close)

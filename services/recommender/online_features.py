@@ -216,7 +216,7 @@ def key_prefix(tenant: str) -> str:
     return f"rec:{{{tenant}}}:"
 
 
-def connect(url: str, timeout_seconds: float) -> "redis.Redis[str]":
+def connect(url: str, timeout_seconds: float) -> redis.Redis:
     """A client for a thread; one immediate second attempt, since a pooled connection may have died unnoticed."""
     return redis.Redis.from_url(
         url,
@@ -227,7 +227,7 @@ def connect(url: str, timeout_seconds: float) -> "redis.Redis[str]":
     )
 
 
-def connect_async(url: str, timeout_seconds: float) -> "redis.asyncio.Redis[str]":
+def connect_async(url: str, timeout_seconds: float) -> redis.asyncio.Redis:
     """The same for asyncio code."""
     return redis.asyncio.Redis.from_url(
         url,
@@ -241,7 +241,7 @@ def connect_async(url: str, timeout_seconds: float) -> "redis.asyncio.Redis[str]
 class BehaviourWriter:
     """Takes in events, one at a time, each once. Blocking; the consumer's thread uses it."""
 
-    def __init__(self, client: "redis.Redis[str]", lifetimes: Lifetimes) -> None:
+    def __init__(self, client: redis.Redis, lifetimes: Lifetimes) -> None:
         script = APPLY
         for name, length in LENGTHS.items():
             script = script.replace(name, str(length))
@@ -258,7 +258,7 @@ class BehaviourWriter:
         change = ItemAggregates()
         if interaction.action != "impression":
             change = change.after(interaction)
-        arguments = [
+        arguments: list[str | float] = [
             behaviour.event_id,
             behaviour.subject,
             interaction.item_id,
@@ -286,8 +286,9 @@ class BehaviourWriter:
 class OnlineVisitors:
     """The read side, on the event loop: one Feast row and one Redis round trip a request, side by side."""
 
-    def __init__(self, client: "redis.asyncio.Redis[str]", rows: EntityRows, deadline_seconds: float) -> None:
+    def __init__(self, client: redis.asyncio.Redis, rows: EntityRows, deadline_seconds: float) -> None:
         self._redis = client
+        self._put_profile = client.register_script(PUT_PROFILE)
         self._rows = rows
         self._deadline = deadline_seconds
 
@@ -334,11 +335,9 @@ class OnlineVisitors:
     async def put_profile(self, tenant: str, profile: UserProfile, lifetimes: Lifetimes) -> UserRow:
         """Stores a profile beside the user's aggregates; the row as it is now. Raises OnlineStoreUnavailable."""
         subject = f"user:{profile.user_id}"
-        told = [profile.age, profile.gender, profile.occupation, segment(profile)]
+        told: list[str | float] = [profile.age, profile.gender, profile.occupation, segment(profile)]
         try:
-            fields = await self._redis.eval(  # type: ignore[no-untyped-call]
-                PUT_PROFILE, 1, key_prefix(tenant), subject, lifetimes.user, *told
-            )
+            fields = await self._put_profile(keys=[key_prefix(tenant)], args=[subject, lifetimes.user, *told])
         except RedisError as error:
             raise OnlineStoreUnavailable(str(error)) from error
         return user_row(tenant, profile.user_id, _pairs(fields))
@@ -355,14 +354,18 @@ class OnlineVisitors:
                 items += await self._item_activity(
                     prefix, [item_id for item_id, _ in dirty[start : start + READ_BATCH]]
                 )
-            segments = sorted(await self._redis.smembers(f"{prefix}segments"))
-            pipe = self._redis.pipeline(transaction=False)
-            for each in segments:
-                pipe.zrevrange(f"{prefix}popular:{each}", 0, POPULAR_READ - 1, withscores=True)
-            popular = dict(zip(segments, await pipe.execute(), strict=True)) if segments else {}
+            popular = await self._popular(prefix)
         except RedisError as error:
             raise OnlineStoreUnavailable(str(error)) from error
         return Activity(tuple(items), popular, dirty[-1][1])
+
+    async def _popular(self, prefix: str) -> dict[str, Sequence[tuple[str, float]]]:
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.smembers(f"{prefix}segments")
+        [segments] = await pipe.execute()
+        for each in sorted(segments):
+            pipe.zrevrange(f"{prefix}popular:{each}", 0, POPULAR_READ - 1, withscores=True)
+        return dict(zip(sorted(segments), await pipe.execute(), strict=True))
 
     async def _item_activity(self, prefix: str, item_ids: Sequence[str]) -> list[ItemActivity]:
         pipe = self._redis.pipeline(transaction=False)
@@ -395,7 +398,7 @@ class OnlineVisitors:
 
 
 def write_state(
-    client: "redis.Redis[str]",
+    client: redis.Redis,
     tenant: str,
     state: LiveState,
     profiles: Mapping[str, UserProfile],

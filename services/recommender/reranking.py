@@ -260,4 +260,5 @@ def _scores_of(hits: tuple[ChannelHits, ...], channel: Channel) -> Float32Array:
 
 def _unit(rows: Float32Array) -> Float32Array:
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.maximum(length, 1e-9)).astype(np.float32)
+    unit: Float32Array = (rows / np.maximum(length, 1e-9)).astype(np.float32)
+    return unit

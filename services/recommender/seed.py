@@ -34,7 +34,7 @@ async def seed(
     dataset: data.Dataset,
     tenant: str,
     store: Store,
-    client: "redis.Redis[str]",
+    client: redis.Redis,
     rows: Callable[[], EntityRows],
     lifetimes: Lifetimes = Lifetimes(),  # noqa: B008 - frozen
 ) -> None:
@@ -69,7 +69,7 @@ def fold(dataset: data.Dataset) -> LiveState:
 
 
 def _seed_features(
-    dataset: data.Dataset, tenant: str, client: "redis.Redis[str]", rows: Callable[[], EntityRows], lifetimes: Lifetimes
+    dataset: data.Dataset, tenant: str, client: redis.Redis, rows: Callable[[], EntityRows], lifetimes: Lifetimes
 ) -> None:
     marker = f"{key_prefix(tenant)}seeded"
     if client.get(marker) == dataset.sha256:

@@ -133,7 +133,7 @@ def everything(client, tenant: str) -> dict[str, object]:
     return found
 
 
-def test_every_key_of_a_visitor_and_every_event_id_expires(tenant, client, writer):
+async def test_every_key_of_a_visitor_and_every_event_id_expires(tenant, client, writer):
     for subject in ("user:ana", "session:s"):
         interaction = Interaction(subject[5:], "film", 4.0, "click", START)
         writer.apply(tenant, Behaviour(f"e-{subject}", subject, interaction))
@@ -145,7 +145,7 @@ def test_every_key_of_a_visitor_and_every_event_id_expires(tenant, client, write
     assert 7 * 86_400 < client.ttl(f"{prefix}event:e-user:ana") <= lifetimes.deduplication
 
 
-def test_an_impression_feeds_the_experiment_and_never_the_sequence(tenant, client, writer):
+async def test_an_impression_feeds_the_experiment_and_never_the_sequence(tenant, client, writer):
     interaction = Interaction("ana", "film", 0.0, "impression", START)
 
     applied = writer.apply(tenant, Behaviour("e1", "user:ana", interaction), "diversity", "varied:impressions")
@@ -241,5 +241,5 @@ async def test_without_redis_the_visitor_is_unknown_and_the_writer_says_so(rows,
         ),
     ],
 )
-def test_feast_is_told_the_same_redis(url, expected):
+async def test_feast_is_told_the_same_redis(url, expected):
     assert connection_string(url, 0.2) == expected
