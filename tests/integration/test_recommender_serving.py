@@ -13,8 +13,6 @@ import grpc
 import pyarrow.parquet as pq
 import pytest
 import pytest_asyncio
-from tests.fixtures.inference import KEYS, InferenceServer, ModelFolder, StartInference, inference_servers
-from tests.fixtures.infrastructure import EmbeddedKafka, running
 
 from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
 from casebook.catalogue.v1 import catalogue_pb2
@@ -37,6 +35,8 @@ from recommender.online_features import connect as connect_redis
 from recommender.settings import RecommenderSettings
 from recommender.sink import Sink
 from recommender.store import Store
+from tests.fixtures.inference import KEYS, InferenceServer, ModelFolder, StartInference, inference_servers
+from tests.fixtures.infrastructure import EmbeddedKafka, running
 
 # The parts take some seconds to start, Feast above all; they and all tests here share one loop, as in a process.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.unit.recommender.fakes import NOW, TENANT, film, films
 
 from recommender.catalogue import FIRST_CAPACITY, NOWHERE, Catalogue, CatalogueItem, ItemActivity
 from recommender.features import ItemAggregates, encode_items
+from tests.unit.recommender.fakes import NOW, TENANT, film, films
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from tests.unit.recommender.fakes import NOW, TENANT, Cinema, films
 
 from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
 from chassis.errors import Unavailable
@@ -14,6 +13,7 @@ from recommender.experiments import Arm, Experiment
 from recommender.features import UserAggregates, UserProfile
 from recommender.online_features import Applied, UserRow
 from recommender.ports import OnlineStoreUnavailable
+from tests.unit.recommender.fakes import NOW, TENANT, Cinema, films
 
 SPLIT = Experiment("diversity", (Arm("control", 0.5), Arm("varied", 0.5)))
 

@@ -4,11 +4,11 @@ import asyncio
 
 import numpy as np
 import pytest
-from tests.unit.recommender.fakes import NOW, TENANT, Cinema, film, films
 
 from recommender.catalogue import CatalogueItem
 from recommender.index import TowerIndex
 from recommender.ports import ModelUnavailable
+from tests.unit.recommender.fakes import NOW, TENANT, Cinema, film, films
 
 
 def unit_vectors(count: int, seed: int = 0) -> np.ndarray:

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from tests.unit.recommender.fakes import NOW, TENANT, catalogues_of, films
 
 from recommender.catalogue import ItemActivity, Ranking
 from recommender.features import Interaction, ItemAggregates
 from recommender.ports import Visitor
 from recommender.recall import Channel, ChannelHits, item_to_item, merge, popular
+from tests.unit.recommender.fakes import NOW, TENANT, catalogues_of, films
 
 
 @pytest.fixture

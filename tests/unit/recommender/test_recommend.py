@@ -1,11 +1,11 @@
 """The use case over fakes: what a visitor sees, and what happens when a stage does not answer."""
 
 import pytest
-from tests.unit.recommender.fakes import NOW, TENANT, Cinema, film, films, ids
 
 from recommender.catalogue import CatalogueItem
 from recommender.features import UserProfile
 from recommender.reranking import Policy
+from tests.unit.recommender.fakes import NOW, TENANT, Cinema, film, films, ids
 
 
 @pytest.fixture

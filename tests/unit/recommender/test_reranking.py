@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.unit.recommender.fakes import NOW, TENANT, catalogues_of, film, films
 
 from recommender.catalogue import CatalogueItem, ItemActivity, Ranking
 from recommender.features import ItemAggregates
@@ -13,6 +12,7 @@ from recommender.ports import Visitor
 from recommender.ranking import Ranked, RankingFeatures
 from recommender.recall import Candidates, Channel, ChannelHits, Query
 from recommender.reranking import Policy, allowed_items, rerank
+from tests.unit.recommender.fakes import NOW, TENANT, catalogues_of, film, films
 
 PLAIN = Policy(relevance=1.0, category_share=1.0, new_item_place=0, exploration_probability=0.0)
 """Leaves the ranker's order as it is; each test turns on what it is about."""
