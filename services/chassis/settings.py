@@ -65,8 +65,6 @@ class Settings(BaseSettings):
     """Kafka's brokers, "host:port[,host:port]"."""
     kafka_api_version: str = Field("", pattern=r"^(\d+\.\d+(\.\d+)?)?$")
     """Pins the protocol for a broker that cannot be asked, "2.1" for librdkafka's mock cluster. Empty: ask."""
-    kafka_partition_budget_bytes: int = Field(0, ge=0)
-    """What a partition may hold that no consumer has committed yet; more is refused. 0: the broker decides."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Redis, for what can be rebuilt or expires."""
     database_url: SecretStr = SecretStr("")

@@ -1,0 +1,38 @@
+"""The walk of `make demo`, step by step, and the operator's commands, on the whole running system."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["known_users", "live_clicks", "anonymous_session", "new_user", "new_item", "canary", "trace"],
+)
+def test_every_step_of_the_walk_holds(walk, step):
+    getattr(walk, step)()
+
+    assert walk.failures == []
+
+
+def test_models_and_their_history_are_listed(system):
+    listed = system.casebook("models", "list")
+
+    assert all(model in listed for model in ("dssm_user", "dssm_item", "din"))
+
+
+def test_a_trace_is_printed_as_a_tree(system, walk):
+    answer = walk.recommend(user_id="1", limit=1)
+    walk.show_trace(answer["_trace_id"], {"gateway", "recommender", "inference"})
+
+    tree = system.casebook("trace", answer["_trace_id"])
+
+    assert "RecommenderService/Recommend" in tree
+    assert "ModelInfer" in tree
+
+
+def test_no_dead_letters_are_left_by_a_healthy_system(system):
+    assert "has no dead letters" in system.casebook("dlq", "list", "behaviour.events.v1")
+
+
+def test_a_second_system_in_the_same_folder_is_refused(system):
+    with pytest.raises(AssertionError, match="is in use by process"):
+        system.casebook("up")
