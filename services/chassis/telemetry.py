@@ -114,7 +114,7 @@ class TraceFileExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Writes one line. A full disk loses these spans and is logged; the service goes on."""
-        request = MessageToDict(encode_spans(spans))
+        request = MessageToDict(encode_spans(spans), use_integers_for_enums=True)
         _ids_to_hex(request)
         line = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
         try:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
@@ -17,6 +17,9 @@ from cli.prepare import prepare
 from cli.processes import free_ports, is_free
 from cli.supervisor import Supervisor
 from cli.topology import Topology, embedded
+
+if TYPE_CHECKING:
+    from cli import walk
 
 HTTP_PORT = 8080
 
@@ -35,8 +38,11 @@ def up(home: Home, console: Console) -> int:
 def demo(home: Home, console: Console) -> int:
     """Starts everything, walks through it, and stays."""
 
+    from cli import walk
+
     async def walk_and_stay(topology: Topology) -> int:
         await _walk(home, topology, console)
+        walk.try_next(_system(home, topology), console)
         console.print("\n[bold]Everything stays up.[/] Ctrl-C ends it.")
         return await _until_told()
 
@@ -127,9 +133,14 @@ async def _until_told() -> int:
 async def _walk(home: Home, topology: Topology, console: Console) -> list[str]:
     from cli import walk
 
-    api_key = await asyncio.to_thread(home.api_key_file.read_text, "ascii")
-    system = walk.System(topology.gateway, api_key.strip(), home.folder("traces"))
+    system = _system(home, topology)
     return await _in_daemon_thread(lambda: walk.run(system, console))
+
+
+def _system(home: Home, topology: Topology) -> "walk.System":
+    from cli import walk
+
+    return walk.System(topology.gateway, home.api_key_file.read_text("ascii").strip(), home.folder("traces"))
 
 
 async def _in_daemon_thread(function: Callable[[], T]) -> T:

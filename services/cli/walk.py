@@ -292,23 +292,6 @@ class Walk:
         self.console.print(traces.render(trace))
         self.held(f"{len(trace.spans)} spans of {', '.join(sorted(trace.services))} in one tree")
 
-    def try_next(self, system: System) -> None:
-        """Lines that work as they stand."""
-        self.console.print(
-            f"""
-[bold]Try next[/]
-  The API's page     {system.gateway}/docs
-  Recommendations    curl -s {system.gateway}/v1/recommendations -H 'Authorization: Bearer {system.api_key}' \\
-                       -H 'Content-Type: application/json' -d '{{"user_id": "42", "limit": 5, "explain": true}}'
-  A click            curl -s {system.gateway}/v1/events -H 'Authorization: Bearer {system.api_key}' \\
-                       -H 'Content-Type: application/json' -d '{{"user_id": "42", "item_id": "50", "action": "click"}}'
-  Models             curl -s {system.gateway}/v1/models -H 'Authorization: Bearer {system.api_key}'
-  From the shell     casebook models list; casebook models canary din 2 --share 0.2; casebook trace TRACE_ID
-""",
-            highlight=False,
-            soft_wrap=True,
-        )
-
 
 class Traffic:
     """Recommendations for many users, round after round, until it is stopped."""
@@ -415,5 +398,22 @@ def run(system: System, console: Console) -> list[str]:
             console.print(f"\n[red bold]{len(walk.failures)} steps did not hold[/]")
         else:
             console.print(f"\n[green bold]Every step held[/], in {seconds:.0f} s")
-        walk.try_next(system)
         return walk.failures
+
+
+def try_next(system: System, console: Console) -> None:
+    """Prints lines that work as they stand, while the system stays up."""
+    console.print(
+        f"""
+[bold]Try next[/]
+  The API's page     {system.gateway}/docs
+  Recommendations    curl -s {system.gateway}/v1/recommendations -H 'Authorization: Bearer {system.api_key}' \\
+                       -H 'Content-Type: application/json' -d '{{"user_id": "42", "limit": 5, "explain": true}}'
+  A click            curl -s {system.gateway}/v1/events -H 'Authorization: Bearer {system.api_key}' \\
+                       -H 'Content-Type: application/json' -d '{{"user_id": "42", "item_id": "50", "action": "click"}}'
+  Models             curl -s {system.gateway}/v1/models -H 'Authorization: Bearer {system.api_key}'
+  From the shell     casebook models list; casebook models canary din 2 --share 0.2; casebook trace TRACE_ID
+""",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -15,6 +15,10 @@ _log = logs.logger(__name__)
 BOOTSTRAP_SECONDS = 10.0
 """How long a new client looks for a broker before it gives up and is tried again."""
 
+FETCH_WAIT_MS = 100
+"""How long a broker may hold back an empty answer to a fetch. Kafka answers as soon as an event comes; librdkafka's mock
+cluster does not, so that there this is what the first event after a pause waits at most (500 by default)."""
+
 
 def client_options(settings: Settings, purpose: str) -> dict[str, Any]:
     """Keyword arguments that kafka-python's clients share."""
@@ -35,7 +39,7 @@ def connect_consumer(stop: threading.Event, *topics: str, **options: Any) -> Kaf
     while not stop.is_set():
         try:
             # kafka-python's own metrics cost time on every record and go nowhere; ours are in metrics.py.
-            return KafkaConsumer(*topics, **options, metrics_enabled=False)
+            return KafkaConsumer(*topics, **options, fetch_max_wait_ms=FETCH_WAIT_MS, metrics_enabled=False)
         except KafkaError as error:
             attempts += 1
             _log.warning("no broker answers yet", brokers=options["bootstrap_servers"], why=str(error))
