@@ -162,9 +162,10 @@ class Din(nn.Module):
             + self.attend_candidate(candidates)[:, :, None]
             + self.attend_product(product)
         )
-        weights: Tensor = self.attend_score(self.attend_dice(activation))[..., 0] * present[:, None]
+        weights = self.attend_score(self.attend_dice(activation))[..., 0] * present[:, None]
         # By the square root of the longest history: sums of up to 32 terms would drown the other inputs.
-        return weights @ history / HISTORY_LENGTH**0.5
+        interest: Tensor = weights @ history / HISTORY_LENGTH**0.5
+        return interest
 
 
 class DinLoss(nn.Module):
