@@ -4,8 +4,6 @@ import signal
 import threading
 
 import pytest
-from tests.fixtures.kafka import running, wait_until
-from tests.fixtures.ledger import Ledger, spawn
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from casebook.catalogue.v1.catalogue_pb2 import Item, ItemChanged
@@ -13,6 +11,8 @@ from chassis import outbox
 from chassis.database import connect_blocking
 from chassis.errors import Unavailable
 from chassis.events import EventProducer, TopicFollower
+from tests.fixtures.kafka import running, wait_until
+from tests.fixtures.ledger import Ledger, spawn
 
 pytestmark = pytest.mark.chaos
 

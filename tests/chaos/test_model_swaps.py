@@ -6,13 +6,13 @@ import itertools
 import grpc
 import numpy as np
 import pytest
-from tests.fixtures.inference import infer_request, metadata, scale_model, slow_model, until
 
 from casebook.oip import open_inference_pb2 as oip
 from casebook.oip.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from casebook.releases.v1 import releases_pb2 as pb
 from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceStub
 from chassis import database
+from tests.fixtures.inference import infer_request, metadata, scale_model, slow_model, until
 
 pytestmark = pytest.mark.chaos
 

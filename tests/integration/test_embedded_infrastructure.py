@@ -12,12 +12,12 @@ import pytest
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import PolicyViolationError
-from tests.fixtures.infrastructure import EmbeddedKafka, Postgres, mock_kafka, running
 
 from cli.kafka_budget import BYTES_LIMIT
 from cli.postgres_server import SUPERUSER, postgres_server, postgres_url
 from cli.processes import free_ports
 from cli.redis_server import redis_server, redis_url
+from tests.fixtures.infrastructure import EmbeddedKafka, Postgres, mock_kafka, running
 
 BATCH = b"x" * 100_000
 TOPICS = """

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from tests.fixtures.kafka import running, wait_until
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from casebook.catalogue.v1.catalogue_pb2 import ItemChanged
@@ -11,6 +10,7 @@ from chassis import dead_letters
 from chassis.dead_letters import Filter
 from chassis.errors import InvalidField, NotFound
 from chassis.events import Envelope, EventConsumer, EventProducer, Handler, PoisonMessage, Retries, new_event_id
+from tests.fixtures.kafka import running, wait_until
 
 GROUP = "recommender.test"
 FAST = Retries(attempts=3, shortest_seconds=0.01, longest_seconds=0.02)

@@ -1,13 +1,13 @@
 """The way of an event over a real broker: published when it is acknowledged, committed after its effect."""
 
 import pytest
-from tests.fixtures.kafka import running, wait_until
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from casebook.catalogue.v1.catalogue_pb2 import Item, ItemChanged
 from chassis.errors import LimitExceeded, Unavailable
 from chassis.events import Event, EventConsumer, EventProducer, Handler, Retries, TopicFollower, metrics
 from chassis.identity import current_identity
+from tests.fixtures.kafka import running, wait_until
 
 FAST = Retries(attempts=3, shortest_seconds=0.01, longest_seconds=0.02)
 

@@ -3,12 +3,12 @@
 import time
 
 import pytest
-from tests.fixtures.kafka import running, wait_until
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from chassis.errors import Unavailable
 from chassis.events import EventConsumer, EventProducer, Handler
 from chassis.settings import Settings
+from tests.fixtures.kafka import running, wait_until
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from tests.fixtures.kafka import running, wait_until
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from chassis.events import EventConsumer, EventProducer, Handler, Retries, tracing
+from tests.fixtures.kafka import running, wait_until
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import json
 import re
 
 import pytest
-from tests.unit.gateway.parts import running_gateway
 
 from chassis import database
 from chassis.errors import Unavailable
 from chassis.identity import Role
+from tests.unit.gateway.parts import running_gateway
 
 
 @pytest.fixture(scope="module")

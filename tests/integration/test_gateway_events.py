@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from kafka.errors import TopicAlreadyExistsError
-from tests.fixtures.kafka import free_ports
-from tests.unit.gateway.parts import Gateway, running_gateway
 
 from casebook.behaviour.v1 import events_pb2 as behaviour
 from chassis import database
@@ -17,6 +15,8 @@ from chassis.events import EventProducer
 from chassis.settings import Settings
 from gateway.publishing import KafkaPublisher
 from gateway.routers.events import TOPIC
+from tests.fixtures.kafka import free_ports
+from tests.unit.gateway.parts import Gateway, running_gateway
 
 CLICK = {"user_id": "196", "item_id": "302", "action": "click"}
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select, update
-from tests.unit.gateway.parts import running_gateway
 
 from chassis import database
 from chassis.errors import Unavailable
@@ -14,6 +13,7 @@ from chassis.identity import Role
 from gateway.idempotency import Attempt, RequestKey, StoredAnswer
 from gateway.problems import IdempotencyKeyInUse
 from gateway.store import PostgresRecords, idempotency_records
+from tests.unit.gateway.parts import running_gateway
 
 CLICK = {"user_id": "196", "item_id": "302", "action": "click"}
 KEY = {"Idempotency-Key": "order-1"}

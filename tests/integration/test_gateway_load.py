@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.gateway.parts import served_gateway
 
 from chassis import database
+from tests.unit.gateway.parts import served_gateway
 
 LOCUSTFILE = Path(__file__).parents[2] / "loadtests" / "locustfile.py"
 

@@ -4,13 +4,13 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode, checks
-from tests.unit.gateway.parts import served_gateway
 
 from chassis import database
 from gateway.app import create_app
 from gateway.dependencies import Dependencies
 from gateway.edge import TIMEOUT_HEADER
 from gateway.settings import GatewaySettings
+from tests.unit.gateway.parts import served_gateway
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,6 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from tests.fixtures.infrastructure import running
-from tests.unit.gateway.parts import TOKEN_KEYS, FakeRecommender, FakeReleases
 
 from casebook.recommender.v1 import recommender_pb2_grpc as recommender_rpc
 from casebook.releases.v1 import releases_pb2_grpc as releases_rpc
@@ -25,6 +23,8 @@ from chassis.settings import Settings
 from cli.processes import free_ports
 from cli.redis_server import redis_server
 from cli.redis_server import redis_url as redis_address
+from tests.fixtures.infrastructure import running
+from tests.unit.gateway.parts import TOKEN_KEYS, FakeRecommender, FakeReleases
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,10 +6,10 @@ import signal
 import grpc
 import numpy as np
 import pytest
-from tests.fixtures.inference import ModelFolder, infer_request, inference_servers, metadata, slow_model, until
 
 from casebook.oip import open_inference_pb2 as oip
 from casebook.oip.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.fixtures.inference import ModelFolder, infer_request, inference_servers, metadata, slow_model, until
 
 ROW = np.ones((1, 1, 1), np.float32)
 

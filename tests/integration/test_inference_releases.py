@@ -5,6 +5,13 @@ import asyncio
 import grpc
 import numpy as np
 import pytest
+
+from casebook.oip import open_inference_pb2 as oip
+from casebook.oip.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from casebook.releases.v1 import releases_pb2 as pb
+from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceStub
+from chassis import database
+from inference.router import position_of
 from tests.fixtures.inference import (
     OPERATOR,
     VIEWER,
@@ -15,13 +22,6 @@ from tests.fixtures.inference import (
     scale_model,
     until,
 )
-
-from casebook.oip import open_inference_pb2 as oip
-from casebook.oip.open_inference_pb2_grpc import GRPCInferenceServiceStub
-from casebook.releases.v1 import releases_pb2 as pb
-from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceStub
-from chassis import database
-from inference.router import position_of
 
 STABLE = 'parameters { key: "initial_stable" value { string_value: "1" } }'
 ROW = np.ones((1, 3), np.float32)

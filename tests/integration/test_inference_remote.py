@@ -5,6 +5,11 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import TensorProto
+
+from casebook.oip import open_inference_pb2 as oip
+from casebook.oip.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from casebook.releases.v1 import releases_pb2 as pb
+from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceStub
 from tests.fixtures.inference import (
     ModelFolder,
     identity_model,
@@ -14,11 +19,6 @@ from tests.fixtures.inference import (
     scale_model,
     until,
 )
-
-from casebook.oip import open_inference_pb2 as oip
-from casebook.oip.open_inference_pb2_grpc import GRPCInferenceServiceStub
-from casebook.releases.v1 import releases_pb2 as pb
-from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceStub
 
 
 @pytest.fixture(scope="module")

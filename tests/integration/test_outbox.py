@@ -5,8 +5,6 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select, update
-from tests.fixtures.kafka import running, wait_until
-from tests.fixtures.ledger import Ledger, spawn
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from chassis import inbox, outbox
@@ -14,6 +12,8 @@ from chassis.database import connect, connect_blocking
 from chassis.errors import LimitExceeded
 from chassis.events import EventProducer
 from chassis.outbox import OUTBOX, Relay
+from tests.fixtures.kafka import running, wait_until
+from tests.fixtures.ledger import Ledger, spawn
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ BOOTSTRAP_SECONDS = 10.0
 """How long a new client looks for a broker before it gives up and is tried again."""
 
 FETCH_WAIT_MS = 100
-"""How long a broker may hold back an empty answer to a fetch. Kafka answers as soon as an event comes; librdkafka's mock
-cluster does not, so that there this is what the first event after a pause waits at most (500 by default)."""
+"""How long a broker may hold back an empty answer to a fetch. Kafka answers as soon as an event comes; librdkafka's
+mock cluster does not, so there this is the longest that the first event after a pause waits (500 by default)."""
 
 
 def client_options(settings: Settings, purpose: str) -> dict[str, Any]:

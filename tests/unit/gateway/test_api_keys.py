@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.unit.gateway.parts import Clock, MemoryKeys
 
 from chassis.errors import NotFound, Unauthenticated
 from chassis.identity import Identity, Role
 from gateway.keys import CACHED_KEYS, Credential, KeyRing
+from tests.unit.gateway.parts import Clock, MemoryKeys
 
 SHOP = Identity("acme", "storefront", frozenset({Role.VIEWER}))
 SECRET = "s" * 43

@@ -3,12 +3,12 @@
 import stat
 
 import pytest
-from tests.unit.gateway.parts import Clock, MemoryKeys
 
 from chassis.errors import FailedPrecondition, Unauthenticated
 from chassis.identity import Role
 from gateway.bootstrap import bootstrap
 from gateway.keys import Credential, KeyRing
+from tests.unit.gateway.parts import Clock, MemoryKeys
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import uuid
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.fixtures.infrastructure import running
-from tests.unit.gateway.parts import Clock
 
 from cli.processes import free_ports
 from cli.redis_server import redis_server
@@ -15,6 +13,8 @@ from cli.redis_server import redis_url as address
 from gateway.processes import limiter_redis
 from gateway.ratelimit import PAUSE_SECONDS, Quota, RateLimiter
 from gateway.settings import GatewaySettings
+from tests.fixtures.infrastructure import running
+from tests.unit.gateway.parts import Clock
 
 
 @pytest.fixture
