@@ -6,7 +6,6 @@ SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-UV_VERSION := 0.13.9
 DATA ?= ml-100k
 
 # One stamp a set of extras, so that `make demo` never installs torch and nothing is installed twice.
@@ -21,7 +20,7 @@ help: ## What can be done here
 $(BIN)/uv: constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q uv==$(UV_VERSION) -c constraints.txt
+	$(BIN)/pip install -q --require-hashes -r <(sed -n '/^uv==/,/[^\\]$$/p' constraints.txt)
 	@touch $@
 
 define install
