@@ -1,7 +1,7 @@
 """The training loop: warm-up, clipping, early stopping, checkpoints that resume, mixed precision, several processes.
 
-Tried on CPUs only, with one process and with two under torchrun (gloo). The GPU's part (mixed precision, NCCL) is written
-to PyTorch's documentation and has not been run.
+Tried on CPUs only, with one process and with two under torchrun (gloo). The GPU's part (mixed precision, NCCL) is
+written to PyTorch's documentation and has not been run.
 """
 
 import math
