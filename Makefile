@@ -10,8 +10,7 @@ DATA ?= ml-100k
 
 # One stamp a set of extras, so that `make demo` never installs torch and nothing is installed twice.
 SERVE_EXTRAS := gateway,inference,recommender,cli
-CHECK_EXTRAS := $(SERVE_EXTRAS),load,test
-TEST_EXTRAS := $(CHECK_EXTRAS),training
+TEST_EXTRAS := $(SERVE_EXTRAS),load,test,training
 
 .PHONY: help
 help: ## What can be done here
@@ -29,7 +28,6 @@ define install
 endef
 
 $(VENV)/.serve: $(BIN)/uv pyproject.toml constraints.txt ; $(call install,$(SERVE_EXTRAS))
-$(VENV)/.check: $(BIN)/uv pyproject.toml constraints.txt ; $(call install,$(CHECK_EXTRAS))
 $(VENV)/.test: $(BIN)/uv pyproject.toml constraints.txt ; $(call install,$(TEST_EXTRAS))
 
 ##@ Run
@@ -44,7 +42,7 @@ demo-check: $(VENV)/.serve ## The same walk on free ports, then stops; the exit 
 ##@ Check and test
 
 .PHONY: check format test test-all
-check: $(VENV)/.check ## Format, lint, types, protos and their drift, Prometheus rules, links in the pages
+check: $(VENV)/.test ## Format, lint, types, protos and their drift, Prometheus rules, links in the pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -53,7 +51,7 @@ check: $(VENV)/.check ## Format, lint, types, protos and their drift, Prometheus
 	infra/prometheus/check.sh
 	$(BIN)/python infra/check_pages.py
 
-format: $(VENV)/.check ## Formats the code and mends what the linter can mend
+format: $(VENV)/.test ## Formats the code and mends what the linter can mend
 	$(BIN)/ruff check --fix -q . || true
 	$(BIN)/ruff format .
 
@@ -78,7 +76,7 @@ bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's 
 ##@ Maintain
 
 .PHONY: protos lock clean
-protos: $(VENV)/.check ## Generates services/casebook from proto/
+protos: $(VENV)/.test ## Generates services/casebook from proto/
 	infra/generate-protos.sh
 
 lock: $(BIN)/uv ## Resolves pyproject.toml into constraints.txt: names, versions, hashes
