@@ -13,6 +13,7 @@ import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import onnxruntime
 
@@ -36,10 +37,9 @@ def main() -> None:
     cases = arguments.models.split(",") if arguments.models else list(models.CASES)
 
     repository = models.prepare(BUILD)
-    bare = {case: models.bare_run_ms(repository, case) for case in cases}
     started, failed = servers.start(names, repository, BUILD)
     try:
-        measurements = asyncio.run(_measure(started, cases, repository, arguments.rounds, arguments.seconds))
+        measurements, bare = asyncio.run(_measure(started, cases, repository, arguments.rounds, arguments.seconds))
     finally:
         servers.stop(started)
     result = {
@@ -59,20 +59,24 @@ def main() -> None:
 
 async def _measure(
     running: list[servers.Running], cases: list[str], repository: Path, rounds: int, seconds: float
-) -> list[Measurement]:
+) -> tuple[list[Measurement], dict[str, float]]:
+    """Every cell of every round, and the median time of a bare run, which is measured between them."""
     for server in running:
         for case in cases:
             await load.check(server, case, repository)
             await load.measure(server, case, 4, seconds=0.0, calls=WARM_UP_CALLS)
     cells = [("empty", 1), *itertools.product(cases, CONCURRENCY)]
     measurements = []
+    bare: dict[str, list[float]] = {case: [] for case in cases}
     for number in range(rounds):
+        for case in cases:
+            bare[case].append(models.bare_run_ms(repository, case, seconds))
         for case, concurrency in cells:
             # Cell by cell, each round from another server on: what the machine does meanwhile falls on all alike.
             for turn in range(len(running)):
                 server = running[(number + turn) % len(running)]
                 measurements.append(await load.measure(server, case, concurrency, seconds))
-    return measurements
+    return measurements, {case: median(times) for case, times in bare.items()}
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def session(repository: Path, model: str) -> ort.InferenceSession:
     return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def bare_run_ms(repository: Path, case: str, seconds: float = 2.0) -> float:
+def bare_run_ms(repository: Path, case: str, seconds: float) -> float:
     """The median time of `session.run` alone."""
     run = session(repository, CASES[case].model).run
     inputs, outputs, times = CASES[case].inputs, [CASES[case].output], []
