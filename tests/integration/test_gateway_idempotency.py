@@ -121,7 +121,8 @@ async def test_the_deadline_lets_go_of_the_key(gateway):
 
     again = await gateway.client.post("/v1/events", json=CLICK, headers=KEY)
 
-    assert late.status_code == 503
+    # The time of the request, or what was left of it for the broker: whichever ends first.
+    assert late.status_code in (503, 504)
     assert again.status_code == 202
 
 
