@@ -82,6 +82,9 @@ class Process(Generic[S]):
         self.readiness.drain()
         if self._server is not None:
             await self._set_health(("",), ready=False)
+            # A call that gRPC holds and has not handed over when the server stops ends in CANCELLED, which no client
+            # tries again. So calls are taken until those who send them have seen that they should go elsewhere.
+            await asyncio.sleep(self.settings.drain_notice_seconds)
             await self._server.stop(self.settings.drain_seconds)
         for task in self._tasks:
             task.cancel()

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     """The largest gRPC message in either direction; a larger one ends in RESOURCE_EXHAUSTED."""
     max_concurrent_rpcs: int = Field(512, ge=1, le=100_000)
     """Calls in flight; one more ends in RESOURCE_EXHAUSTED."""
+    drain_notice_seconds: float = Field(0.5, ge=0, le=60)
+    """How long after SIGTERM new calls are still taken: whoever spreads calls needs that long to see NOT_SERVING."""
     drain_seconds: float = Field(20.0, ge=0, le=600)
     """How long after SIGTERM the calls in flight may take to end."""
 

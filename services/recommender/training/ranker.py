@@ -122,7 +122,14 @@ def export_ranker(din: Din, material: Material, repository: Path, version: int) 
         "score",
         open_inputs=[name for name in inputs if name.startswith("candidate_")],
         vocabularies=material.vocabularies,
-        target=export.Target(repository, RANKER, version, max_batch_size=0),
+        target=export.Target(
+            repository,
+            RANKER,
+            version,
+            max_batch_size=0,
+            # A version that follows has to prove itself as a canary first; a call ranks about 300 candidates.
+            parameters={"initial_stable": "1", "warm_up": "rows=300"},
+        ),
     )
 
 
