@@ -12,10 +12,10 @@ from pathlib import Path
 import docker
 import docker.errors
 import pytest
+from testcontainers.community.postgres import PostgresContainer
+from testcontainers.community.redis import RedisContainer
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
-from testcontainers.postgres import PostgresContainer
-from testcontainers.redis import RedisContainer
 
 from tests.fixtures.kafka import free_ports
 
