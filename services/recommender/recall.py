@@ -97,6 +97,8 @@ class Recall:
     ) -> Candidates:
         """At most `quotas.candidates` of the rows that `allowed` (bool [items]) lets in. Never raises."""
         query = await self._query(visitor)
+        # The catalogue may have grown while the tower was asked: what came since then is not in this answer.
+        allowed = np.pad(allowed, (0, len(catalogue) - len(allowed)))
         hits = (
             by_vector(query, allowed, quotas.candidates),
             item_to_item(visitor, catalogue, allowed, quotas.item_to_item),

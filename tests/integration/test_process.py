@@ -36,12 +36,12 @@ class Servicer(rpc.RecommenderServiceServicer):
 async def serve(process):
     model = process.readiness.add("model")
     name = "casebook.recommender.v1.RecommenderService"
-    await process.serve_grpc(lambda server: rpc.add_RecommenderServiceServicer_to_server(Servicer(), server), [name])
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(10, lambda: model.set(True))
     async def fail():
         raise RuntimeError("a background task broke")
     loop.add_signal_handler(12, lambda: process.background(fail(), "fragile"))
+    await process.serve_grpc(lambda server: rpc.add_RecommenderServiceServicer_to_server(Servicer(), server), [name])
     async def said():
         print("callback ran", flush=True)
     process.on_stop(said)
@@ -105,8 +105,10 @@ class Running:
             return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
     async def is_live(self):
+        """Its operators' port answers, and it has come as far as serving: its signal handlers are there."""
         status, _ = self.ask("/livez")
-        return status == 200 or status
+        health = await self.health()
+        return (status == 200 and health in ("SERVING", "NOT_SERVING")) or (status, health)
 
     async def is_ready(self):
         status, body = self.ask("/readyz")

@@ -92,6 +92,21 @@ async def test_a_new_item_is_recalled_by_its_content_as_soon_as_it_is_in_the_cat
     assert "NEW_ITEM" in channels["film-999"]
 
 
+async def test_an_item_that_comes_during_a_request_does_not_disturb_it(cinema):
+    ask = cinema.models.user_vector
+
+    async def while_an_item_comes(*arguments):
+        cinema.catalogues.put(TENANT, CatalogueItem(film(60, "Drama"), NOW, 1))
+        return await ask(*arguments)
+
+    cinema.models.user_vector = while_an_item_comes
+
+    answer = await cinema.recommend("ana", limit=40)
+
+    assert len(answer.items) == 40
+    assert "film-60" not in ids(answer)
+
+
 async def test_a_retired_item_is_not_recalled(cinema):
     first = ids(await cinema.recommend("ana"))[0]
     item = cinema.catalogue.get(first)
