@@ -28,9 +28,12 @@ from casebook.recommender.v1 import recommender_pb2 as pb, recommender_pb2_grpc 
 from chassis import process, settings
 
 class Servicer(rpc.RecommenderServiceServicer):
+    def __init__(self, process):
+        self.process = process
+
     async def GetItem(self, request, context):
         if request.item_id == "slow":
-            await asyncio.sleep(0.8)
+            await self.process.stopping.wait()
         return pb.GetItemResponse()
 
 async def serve(process):
@@ -41,7 +44,8 @@ async def serve(process):
     async def fail():
         raise RuntimeError("a background task broke")
     loop.add_signal_handler(12, lambda: process.background(fail(), "fragile"))
-    await process.serve_grpc(lambda server: rpc.add_RecommenderServiceServicer_to_server(Servicer(), server), [name])
+    servicer = Servicer(process)
+    await process.serve_grpc(lambda server: rpc.add_RecommenderServiceServicer_to_server(servicer, server), [name])
     async def said():
         print("callback ran", flush=True)
     process.on_stop(said)
