@@ -56,6 +56,7 @@ CANDIDATE_STATISTICS = (
     "dislike_share",
     "category_match",
     "category_preference",
+    "tower_similarity",
 )
 
 _PRIOR_EVENTS = 5.0
@@ -229,6 +230,7 @@ def candidate_statistics(
     categories: Int64Array,
     history_categories: Int64Array,
     history_ratings: Float32Array,
+    similarities: Float32Array,
 ) -> Float32Array:
     """What the ranker is told about each of N candidates for this user: float32 [N, M], as in `CANDIDATE_STATISTICS`.
 
@@ -242,12 +244,14 @@ def candidate_statistics(
         history_categories: int64 [H, 6], H at most 32: those of the history's items, newest first, a row of zeros for
             an item that is not known. Rows past the last entry may be there or not.
         history_ratings: float32 [1, 32] as `encode_history` returns it; 0 marks padding.
+        similarities: float32 [N], `tower_similarity`: the cosine of the two towers' vectors, zeros where the user tower
+            did not answer.
 
     """
     ratings = history_ratings.reshape(-1)[: len(history_categories)]
     entries = ratings > 0
     match, preference = _category_affinity(categories, history_categories[entries], ratings[entries])
-    return np.column_stack([_statistics(aggregates), match, preference]).astype(np.float32)
+    return np.column_stack([_statistics(aggregates), match, preference, similarities]).astype(np.float32)
 
 
 def _statistics(aggregates: Sequence[Aggregates]) -> Float32Array:

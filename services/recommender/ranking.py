@@ -61,6 +61,7 @@ def ranking_features(visitor: Visitor, catalogue: Catalogue, candidates: Candida
         encoded.categories,
         catalogue.history_categories([each.item_id for each in recent]),
         history[1],
+        candidates.query.similarities(candidates.rows),
     )
     tensors = din_inputs(history, visitor.profile, visitor.aggregates, encoded, statistics)
     user = np.broadcast_to(tensors["user_statistics"], (len(candidates), len(USER_STATISTICS)))

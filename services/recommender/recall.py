@@ -67,6 +67,12 @@ class Query:
     user_tower: str = ""
     degraded: tuple[str, ...] = ()
 
+    def similarities(self, rows: Int64Array) -> Float32Array:
+        """The visitor's cosine with the items at `rows`: float32 [n]; 0 without a vector, or without the item's."""
+        if self.vector is None or self.index is None:
+            return np.zeros(len(rows), np.float32)
+        return self.index.vectors_of(rows) @ self.vector
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:

@@ -120,7 +120,11 @@ def test_the_ranker_scores_any_number_of_candidates(rankers_of: Path, candidates
     items = features.encode_items([ItemFacts(f"i{number}", "", ("War",)) for number in range(candidates)])
     history = features.encode_history([("i3", 5.0)])
     statistics = features.candidate_statistics(
-        [features.ItemAggregates()] * candidates, items.categories, items.categories[:1], history[1]
+        [features.ItemAggregates()] * candidates,
+        items.categories,
+        items.categories[:1],
+        history[1],
+        np.linspace(-1, 1, candidates, dtype=np.float32),
     )
     inputs = features.din_inputs(history, UserProfile("u1"), features.UserAggregates(), items, statistics)
     scores = served.ServedModel(rankers_of, "din", 1)(inputs)

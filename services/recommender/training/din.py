@@ -2,6 +2,10 @@
 
 Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018: the local activation unit (weights that
 are not normalised, so that their sum keeps the strength of an interest) and the Dice activation.
+
+The towers' cosine is added to the network's logit at the end, with one weight: it does not pass through the network.
+The towers have learned from the same events, and fit them better than events to come; a network that saw their score
+there would trust it too much. So the weight is chosen on the validation part, which neither has learned from.
 """
 
 from collections.abc import Mapping
@@ -15,6 +19,8 @@ from recommender.features import AGE_BANDS, CANDIDATE_STATISTICS, HISTORY_LENGTH
 from recommender.training.dssm import initialise, mean_of_present, year_rows
 from recommender.training.vocabulary import Vocabularies
 
+SIMILARITY = len(CANDIDATE_STATISTICS) - 1
+"""The column of the towers' cosine, the last one: those before it go through the network."""
 CONTENT = 16
 YEAR = 8
 
@@ -86,7 +92,7 @@ class Din(nn.Module):
         self.attend_score = nn.Linear(attention, 1)
         self.standardise_user = statistics.user
         self.standardise_candidate = statistics.candidate
-        width = 3 * item + 3 * YEAR + len(USER_STATISTICS) + len(CANDIDATE_STATISTICS)
+        width = 3 * item + 3 * YEAR + len(USER_STATISTICS) + len(CANDIDATE_STATISTICS) - 1
         self.layers = nn.Sequential(
             nn.Linear(width, hyperparameters.hidden),
             Dice(hyperparameters.hidden),
@@ -96,8 +102,15 @@ class Din(nn.Module):
             nn.Dropout(hyperparameters.dropout),
             nn.Linear(hyperparameters.hidden // 2, 1),
         )
+        self.register_buffer("similarity_weight", torch.zeros(()))
+        self.register_buffer("usual_similarity", torch.zeros(()))
         self.register_buffer("known_categories", vocabulary_items["item_categories"], persistent=False)
         self.register_buffer("known_years", vocabulary_items["item_year"], persistent=False)
+
+    def trust_towers(self, weight: float, usual: float) -> None:
+        """Lets a cosine that is 1 above the `usual` one of candidates add `weight` to the logit, but in training."""
+        self.get_buffer("similarity_weight").fill_(weight)
+        self.get_buffer("usual_similarity").fill_(usual)
 
     def begin_with(self, vectors: Tensor) -> None:
         """Lets the items' embeddings begin as `vectors`: float32 [V+1, identity], row 0 zero."""
@@ -143,9 +156,13 @@ class Din(nn.Module):
             dim=1,
         )
         user = user[:, None].expand(-1, candidates.shape[1], -1)
-        known = self.standardise_candidate(candidate_statistics)
-        logits: Tensor = self.layers(torch.cat([candidates, interest, candidates * interest, user, known], dim=-1))
-        return logits[..., 0]
+        known = self.standardise_candidate(candidate_statistics[..., :SIMILARITY])
+        network: Tensor = self.layers(torch.cat([candidates, interest, candidates * interest, user, known], dim=-1))
+        logits = network[..., 0]
+        if self.training:
+            return logits
+        similarity = candidate_statistics[..., SIMILARITY] - self.get_buffer("usual_similarity")
+        return logits + self.get_buffer("similarity_weight") * similarity
 
     def _items(self, ids: Tensor, categories: Tensor, years: Tensor) -> Tensor:
         """Rows [..., 1], [..., 6] and years [..., 1] to float32 [..., item]."""

@@ -11,12 +11,14 @@ from recommender.features import DISLIKED, LIKED, Float32Array, Int64Array
 from recommender.training import measures, ranking_examples
 from recommender.training.examples import Part
 from recommender.training.material import Material
-from recommender.training.ranking_examples import RECALLED
+from recommender.training.ranking_examples import RECALLED, Vectors
 from recommender.training.served import ITEM_TOWER, RANKER, USER_TOWER, ServedModel, versions
 
 NEGATIVES = 20
 """Uniform unseen items beside each held-out event, for AUC and GAUC."""
 SEED = 7
+SIMILARITY = features.CANDIDATE_STATISTICS.index("tower_similarity")
+"""The column of the towers' cosine: as an order of its own it is what a ranker has to beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ def recall_measures_of_all(repository: Path, material: Material) -> list[Measure
     return results
 
 
-def vectors(repository: Path, version: int, material: Material, part: Part) -> tuple[Float32Array, Float32Array]:
-    """User vectors [E,64] of a part's moments, item vectors [items,64] of the catalogue."""
+def vectors(repository: Path, version: int, material: Material, part: Part) -> Vectors:
+    """What a version of the towers makes of a part."""
     users = ServedModel(repository, USER_TOWER, version).in_batches(material.parts[part].inputs)
     items = features.dssm_item_inputs(material.catalogue.encoded)
     return users, ServedModel(repository, ITEM_TOWER, version).in_batches(items)
@@ -87,20 +89,20 @@ def ranking_measures(repository: Path, material: Material) -> list[Measured]:
     """Popularity, the towers' cosine and every ranker over the same recalled candidates."""
     test = material.parts[Part.TEST]
     tower = versions(repository, USER_TOWER)[-1]
-    cosines = tower_scores(repository, tower, material, Part.TEST)
+    test_vectors = vectors(repository, tower, material, Part.TEST)
     orders: dict[str, Order] = {
         "popularity": lambda _, places, __: material.popularity[places].astype(np.float32),
-        f"DSSM {tower}": lambda number, places, _: cosines[number, places],
+        f"DSSM {tower}": lambda _, __, inputs: inputs["candidate_statistics"][:, SIMILARITY],
     }
     for version in versions(repository, RANKER):
         orders[f"DIN {version}"] = _ranker_order(ServedModel(repository, RANKER, version))
-    recalled = ranking_examples.recall(vectors(repository, tower, material, Part.TEST), test, RECALLED)
+    recalled = ranking_examples.recall(test_vectors, test, RECALLED)
     # By the end of the replay `seen` holds all of a user's items, the held-out ones too.
     everything = [set(places) for places in test.seen]
     negatives = ranking_examples.uniform_negatives(test, everything, len(material.catalogue), NEGATIVES, SEED)
     sampled = np.column_stack([test.targets, negatives])
-    ordering = _recalled_ranks(material, recalled, orders)
-    scored = _sampled_scores(material, sampled, orders)
+    ordering = _recalled_ranks(material, recalled, test_vectors, orders)
+    scored = _sampled_scores(material, sampled, test_vectors, orders)
     return [line for name in orders for line in _ranking_lines(name, ordering[name], scored[name], test.ratings)]
 
 
@@ -108,11 +110,13 @@ def _ranker_order(ranker: ServedModel) -> Order:
     return lambda _, __, inputs: ranker(inputs)[:, 0]
 
 
-def _recalled_ranks(material: Material, recalled: Int64Array, orders: dict[str, Order]) -> dict[str, Int64Array]:
+def _recalled_ranks(
+    material: Material, recalled: Int64Array, of_test: Vectors, orders: dict[str, Order]
+) -> dict[str, Int64Array]:
     """The target's rank among the recalled candidates by each order: int64 [E]; 0 where it was not recalled."""
     test = material.parts[Part.TEST]
     ranks = {name: np.zeros(len(test), np.int64) for name in orders}
-    moments = ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, recalled)
+    moments = ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, recalled, of_test)
     for number, inputs in moments:
         place = np.flatnonzero(recalled[number] == test.targets[number])
         if not len(place):
@@ -122,10 +126,12 @@ def _recalled_ranks(material: Material, recalled: Int64Array, orders: dict[str, 
     return ranks
 
 
-def _sampled_scores(material: Material, sampled: Int64Array, orders: dict[str, Order]) -> dict[str, Float32Array]:
+def _sampled_scores(
+    material: Material, sampled: Int64Array, of_test: Vectors, orders: dict[str, Order]
+) -> dict[str, Float32Array]:
     """Scores of each held-out event and its uniform negatives by each order: float32 [E, 1 + negatives]."""
     scores = {name: np.zeros(sampled.shape, np.float32) for name in orders}
-    moments = ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, sampled)
+    moments = ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, sampled, of_test)
     for number, inputs in moments:
         for name, order in orders.items():
             scores[name][number] = order(number, sampled[number], inputs)

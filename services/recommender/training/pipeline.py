@@ -119,11 +119,12 @@ def train_ranker(material: Material, recipe: RankerRecipe, run: str, workshop: W
         if not Workers.current().first:
             return
         version = _next_version(workshop.repository, RANKER)
-        exported = ranker.export_ranker(din, material, workshop.repository, version)
+        trust = 0.1 * float(din.get_buffer("similarity_weight"))
+        exported = ranker.export_ranker(din, material, workshop.repository, tower, version)
         measured = evaluation.ranking_measures(workshop.repository, material)
         _report(report, measured, f"DIN {version}", fitted.epochs)
     notes = [
-        f"Orders what version {tower} of the towers recalls.",
+        f"Orders what version {tower} of the towers recalls; 0.1 more of their cosine adds {trust:.2f} to the logit.",
         f"Per liked or disliked event {recipe.uniform_negatives} uniform and {recipe.recalled_negatives} recalled "
         "negatives: the score orders candidates, it is not a click rate.",
     ]

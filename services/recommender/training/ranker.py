@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recommender.features import LIKED
 from recommender.training import evaluation, export, fitting, measures, ranking_examples
-from recommender.training.din import Din, DinLoss, Standardisation, Standardise
+from recommender.training.din import SIMILARITY, Din, DinLoss, Standardisation, Standardise
 from recommender.training.examples import Part
 from recommender.training.export import Exported
 from recommender.training.fitting import Fitted, Report
@@ -20,13 +20,16 @@ from recommender.training.recipes import RankerRecipe
 from recommender.training.served import RANKER
 
 VALIDATION_BATCH = 64
+SIMILARITY_WEIGHTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 24.0, 32.0)
+"""Tried for `Din.trust_towers`; the towers' own softmax multiplies a cosine by 1 / temperature, about 14."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lessons:
     """What a ranker learns from, made once for all trials of a search.
 
-    `examples`: DIN's inputs as rows, and `labels`; `ndcg_at_10`: the validation measure of a ranker as it stands;
+    `examples`: DIN's inputs as rows, and `labels`; `ndcg_at_10`: the validation measure of a ranker, which chooses how
+    much it trusts the towers;
     `item_vectors` float32 [V+1, 64]: the item tower's vector of every vocabulary row, row 0 zero.
     """
 
@@ -41,7 +44,8 @@ def train(
     """Trains the ranker; stops early by NDCG@10 of the validation part's liked items."""
     torch.manual_seed(recipe.schedule.seed)
     statistics = Standardisation(
-        Standardise(lessons.examples["user_statistics"]), Standardise(lessons.examples["candidate_statistics"])
+        Standardise(lessons.examples["user_statistics"]),
+        Standardise(lessons.examples["candidate_statistics"][..., :SIMILARITY]),
     )
     din = Din(material.vocabularies, recipe.hyperparameters, material.vocabulary_rows(), statistics)
     if recipe.warm_start:
@@ -73,31 +77,36 @@ def prepare(material: Material, repository: Path, tower: int, recipe: RankerReci
 def _examples(material: Material, repository: Path, tower: int, recipe: RankerRecipe) -> dict[str, Tensor]:
     """Events of the training part, each with the recipe's negatives."""
     events, seed = material.parts[Part.TRAIN], recipe.schedule.seed
+    vectors = evaluation.vectors(repository, tower, material, Part.TRAIN)
     items = len(material.catalogue)
     negatives = [ranking_examples.uniform_negatives(events, material.own, items, recipe.uniform_negatives, seed)]
     if recipe.recalled_negatives:
-        vectors = evaluation.vectors(repository, tower, material, Part.TRAIN)
         negatives.append(
             ranking_examples.recalled_negatives(events, vectors, material.own, recipe.recalled_negatives, seed)
         )
     built = ranking_examples.training_examples(
-        material.dataset, material.catalogue, events, np.hstack(negatives), recipe.events, seed
+        material.dataset, material.catalogue, events, np.hstack(negatives), vectors, recipe.events, seed
     )
     return as_tensors(material.vocabularies.rows(built.inputs) | {"labels": built.labels})
 
 
 def _validation(material: Material, repository: Path, tower: int) -> Callable[[Din], float]:
-    """NDCG@10 of the validation part's liked items among what `tower` recalls, for a ranker as it stands."""
+    """NDCG@10 of the validation part's liked items among what `tower` recalls.
+
+    A ranker is measured with the best of `SIMILARITY_WEIGHTS`, and left with it.
+    """
     events = material.parts[Part.VALIDATION]
     liked = events.ratings >= LIKED
-    recalled = ranking_examples.recall(
-        evaluation.vectors(repository, tower, material, Part.VALIDATION), events, RECALLED
-    )
-    calls = ranking_examples.calls(material.dataset, material.catalogue, Part.VALIDATION, recalled, only=liked)
+    vectors = evaluation.vectors(repository, tower, material, Part.VALIDATION)
+    recalled = ranking_examples.recall(vectors, events, RECALLED)
+    calls = ranking_examples.calls(material.dataset, material.catalogue, Part.VALIDATION, recalled, vectors, only=liked)
     inputs = as_tensors(material.vocabularies.rows(ranking_examples.group([call for _, call in calls])))
+    similarities = inputs["candidate_statistics"][..., SIMILARITY].numpy()
+    usual = float(similarities.mean())
     found = recalled[liked] == events.targets[liked, None]
 
     def ndcg_at_10(din: Din) -> float:
+        din.trust_towers(0.0, usual)
         table = din.history_table()
         scores = [
             din(
@@ -106,16 +115,27 @@ def _validation(material: Material, repository: Path, tower: int) -> Callable[[D
             )
             for start in range(0, len(found), VALIDATION_BATCH)
         ]
-        return measures.ndcg(measures.ranks_among(torch.cat(scores).cpu().numpy(), found), 10)
+        logits = torch.cat(scores).cpu().numpy()
+        measured = {
+            weight: measures.ndcg(measures.ranks_among(logits + weight * similarities, found), 10)
+            for weight in SIMILARITY_WEIGHTS
+        }
+        best = max(measured, key=lambda weight: measured[weight])
+        din.trust_towers(best, usual)
+        return measured[best]
 
     return ndcg_at_10
 
 
-def export_ranker(din: Din, material: Material, repository: Path, version: int) -> Exported:
-    """Writes `din` and its configuration. One call is one user with N candidates: the server has nothing to batch."""
+def export_ranker(din: Din, material: Material, repository: Path, tower: int, version: int) -> Exported:
+    """Writes `din`, which orders what `tower` recalls, and its configuration.
+
+    One call is one user with N candidates: the server has nothing to batch.
+    """
     count = min(RECALLED, len(material.catalogue))
     candidates = np.broadcast_to(np.arange(count), (len(material.parts[Part.TEST]), count))
-    _, inputs = next(ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, candidates))
+    vectors = evaluation.vectors(repository, tower, material, Part.TEST)
+    _, inputs = next(ranking_examples.calls(material.dataset, material.catalogue, Part.TEST, candidates, vectors))
     return export.write_version(
         ServedRanker(din).eval(),
         inputs,

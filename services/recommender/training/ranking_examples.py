@@ -22,6 +22,9 @@ RECALLED = 200
 """Candidates that the ranker is given, in training's validation as in service."""
 _NEVER_SEEN = ItemAggregates()
 
+Vectors = tuple[Float32Array, Float32Array]
+"""What the towers make of a part: user vectors [E, 64] of its moments, item vectors [items, 64] of the catalogue."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankingExamples:
@@ -35,9 +38,17 @@ class RankingExamples:
 
 
 def ranker_inputs(
-    moment: Moment, profile: UserProfile, candidates: Sequence[int] | Int64Array, dataset: Dataset, catalogue: Catalogue
+    moment: Moment,
+    profile: UserProfile,
+    candidates: Sequence[int] | Int64Array,
+    similarities: Float32Array,
+    dataset: Dataset,
+    catalogue: Catalogue,
 ) -> dict[str, np.ndarray]:
-    """DIN's inputs for one user and the candidates at these places of the catalogue, as of the moment."""
+    """DIN's inputs for one user and N candidates at these places of the catalogue, as of the moment.
+
+    `similarities` float32 [N]: the towers' cosines of the user with the candidates.
+    """
     encoded = catalogue.encoded.take(candidates)
     history = features.encode_history(moment.history)
     past = catalogue.encoded.take([catalogue.places[item] for item, _ in moment.history])
@@ -46,6 +57,7 @@ def ranker_inputs(
         encoded.categories,
         past.categories,
         history[1],
+        similarities,
     )
     return features.din_inputs(history, profile, moment.user, encoded, statistics)
 
@@ -55,6 +67,7 @@ def calls(
     catalogue: Catalogue,
     part: Part,
     candidates: Int64Array,
+    vectors: Vectors,
     only: NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """The ranker's call at each moment of a part: the moment's number, and DIN's inputs for its row of `candidates`.
@@ -64,15 +77,18 @@ def calls(
         catalogue: of the data set.
         part: whose moments.
         candidates: int64 [E, C], places in the catalogue.
+        vectors: of the part.
         only: bool [E], the moments wanted; all without.
 
     """
     profiles = {profile.user_id: profile for profile in dataset.users}
+    users, items = vectors
     moments = (moment for moment in replay(dataset) if moment.part is part)
     for number, moment in enumerate(moments):
         if only is None or only[number]:
             profile = profiles[moment.interaction.user_id]
-            yield number, ranker_inputs(moment, profile, candidates[number], dataset, catalogue)
+            similarities = items[candidates[number]] @ users[number]
+            yield number, ranker_inputs(moment, profile, candidates[number], similarities, dataset, catalogue)
 
 
 def training_examples(
@@ -80,6 +96,7 @@ def training_examples(
     catalogue: Catalogue,
     events: UserExamples,
     negatives: Int64Array,
+    vectors: Vectors,
     count: int,
     seed: int,
 ) -> RankingExamples:
@@ -92,7 +109,7 @@ def training_examples(
     surplus = max(0, int(telling.sum()) - count)
     telling[np.random.default_rng(seed).choice(np.flatnonzero(telling), surplus, replace=False)] = False
     candidates = np.column_stack([events.targets, negatives])
-    rows = [inputs for _, inputs in calls(dataset, catalogue, Part.TRAIN, candidates, only=telling)]
+    rows = [inputs for _, inputs in calls(dataset, catalogue, Part.TRAIN, candidates, vectors, only=telling)]
     labels = np.zeros((len(rows), candidates.shape[1]), np.float32)
     labels[:, 0] = events.ratings[telling] >= LIKED
     return RankingExamples(group(rows), labels)
@@ -118,7 +135,7 @@ def uniform_negatives(events: UserExamples, own: Sequence[set[int]], items: int,
 
 def recalled_negatives(
     events: UserExamples,
-    vectors: tuple[Float32Array, Float32Array],
+    vectors: Vectors,
     own: Sequence[set[int]],
     count: int,
     seed: int,
@@ -139,7 +156,7 @@ def recalled_negatives(
     return drawn
 
 
-def recall(vectors: tuple[Float32Array, Float32Array], events: UserExamples, count: int) -> Int64Array:
+def recall(vectors: Vectors, events: UserExamples, count: int) -> Int64Array:
     """The `count` best unseen items of each moment by cosine, best first: int64 [E, count] places, or fewer."""
     user_vectors, item_vectors = vectors
     count = min(count, len(item_vectors))

@@ -15,12 +15,14 @@ from recommender.features import (
     CANDIDATE_STATISTICS,
     HISTORY_LENGTH,
     USER_STATISTICS,
+    VECTOR,
     Interaction,
     ItemAggregates,
     ItemFacts,
     UserAggregates,
     UserProfile,
 )
+from recommender.index import TowerIndex
 from recommender.live_state import Behaviour, LiveState
 from recommender.ports import Visitor
 from recommender.ranking import ranking_features
@@ -144,12 +146,16 @@ def test_candidate_statistics_relate_items_to_the_history() -> None:
     )
     past = features.encode_items([ItemFacts("8", "", ("War",)), ItemFacts("9", "", ("War", "Comedy"))])
     _, ratings = features.encode_history([("8", 5.0), ("9", 1.0)])
-    statistics = features.candidate_statistics([ItemAggregates()] * 3, items.categories, past.categories, ratings)
+    similarities = np.array([0.1, -0.2, 0.3], np.float32)
+    statistics = features.candidate_statistics(
+        [ItemAggregates()] * 3, items.categories, past.categories, ratings, similarities
+    )
     assert (statistics.shape, statistics.dtype) == ((3, len(CANDIDATE_STATISTICS)), np.float32)
     # War stands in all of the history, Drama in none; liked once, disliked once.
-    np.testing.assert_allclose(statistics[0, 4:], [0.5, 0.0])
-    np.testing.assert_allclose(statistics[1, 4:], [0.5, -1.0])
-    np.testing.assert_allclose(statistics[2, 4:], [0.0, 0.0])
+    np.testing.assert_allclose(statistics[0, 4:6], [0.5, 0.0])
+    np.testing.assert_allclose(statistics[1, 4:6], [0.5, -1.0])
+    np.testing.assert_allclose(statistics[2, 4:6], [0.0, 0.0])
+    np.testing.assert_array_equal(statistics[:, 6], similarities)
 
 
 def test_padding_and_items_that_are_not_known_change_nothing() -> None:
@@ -158,19 +164,21 @@ def test_padding_and_items_that_are_not_known_change_nothing() -> None:
     _, ratings = features.encode_history([("8", 5.0)])
     padded = np.vstack([past, np.zeros((HISTORY_LENGTH - 1, 6), np.int64)])
     aggregates = [ItemAggregates()]
-    expected = features.candidate_statistics(aggregates, items.categories, past, ratings)
+    similarities = np.zeros(1, np.float32)
+    expected = features.candidate_statistics(aggregates, items.categories, past, ratings, similarities)
     np.testing.assert_array_equal(
-        features.candidate_statistics(aggregates, items.categories, padded, ratings), expected
+        features.candidate_statistics(aggregates, items.categories, padded, ratings, similarities), expected
     )
-    nothing = features.candidate_statistics(aggregates, items.categories, past[:0], np.zeros((1, 32), np.float32))
-    np.testing.assert_array_equal(nothing[0, 4:], [0, 0])
+    none = np.zeros((1, 32), np.float32)
+    nothing = features.candidate_statistics(aggregates, items.categories, past[:0], none, similarities)
+    np.testing.assert_array_equal(nothing[0, 4:], [0, 0, 0])
 
 
 def test_din_takes_one_user_and_many_candidates() -> None:
     candidates = features.encode_items([TOY_STORY] * 5)
     history = features.encode_history([("1", 4.0)])
     statistics = features.candidate_statistics(
-        [ItemAggregates()] * 5, candidates.categories, candidates.categories[:1], history[1]
+        [ItemAggregates()] * 5, candidates.categories, candidates.categories[:1], history[1], np.zeros(5, np.float32)
     )
     inputs = features.din_inputs(history, UserProfile("u", 30, "F", "writer"), UserAggregates(), candidates, statistics)
     assert {name: (values.shape, str(values.dtype)) for name, values in inputs.items()} == {
@@ -213,10 +221,11 @@ def test_a_moment_does_not_know_what_came_later() -> None:
     profiles = {profile.user_id: profile for profile in dataset.users}
     altered = [replace(each, rating=6 - each.rating) for each in dataset.interactions[10:]]
     other = replace(dataset, interactions=(*dataset.interactions[:10], *altered))
+    similarities = np.zeros(3, np.float32)
     for moment, same in itertools.islice(zip(replay(dataset), replay(other), strict=True), 11):
         profile = profiles[moment.interaction.user_id]
-        ours = ranker_inputs(moment, profile, [0, 1, 2], dataset, catalogue)
-        theirs = ranker_inputs(same, profile, [0, 1, 2], other, catalogue)
+        ours = ranker_inputs(moment, profile, [0, 1, 2], similarities, dataset, catalogue)
+        theirs = ranker_inputs(same, profile, [0, 1, 2], similarities, other, catalogue)
         for name, values in ours.items():
             np.testing.assert_array_equal(values, theirs[name], err_msg=name)
 
@@ -234,7 +243,13 @@ def test_training_sees_exactly_what_serving_sees() -> None:
     live, serving = LiveState(), ServingCatalogue("tenant")
     for item in dataset.items:
         serving.put(CatalogueItem(item, START, 1))
-    candidates = Candidates(np.arange(12), np.zeros(12, np.float32), (), Query())
+    random = np.random.default_rng(2)
+    item_vectors, user_vector = random.normal(size=(12, VECTOR)), random.normal(size=VECTOR)
+    index = TowerIndex("tenant", "1")
+    index.put(np.arange(12), item_vectors.astype(np.float32))
+    query = Query(user_vector.astype(np.float32), index)
+    candidates = Candidates(np.arange(12), np.zeros(12, np.float32), (), query)
+    similarities = item_vectors.astype(np.float32) @ user_vector.astype(np.float32)
     compared = 0
     for moment in replay(dataset):
         interaction = moment.interaction
@@ -247,7 +262,7 @@ def test_training_sees_exactly_what_serving_sees() -> None:
             history=tuple(subject.live),
         )
         if moment.part is Part.TRAIN:
-            trained = ranker_inputs(moment, visitor.profile, range(12), dataset, encoded)
+            trained = ranker_inputs(moment, visitor.profile, range(12), similarities, dataset, encoded)
             served = ranking_features(visitor, serving, candidates).tensors
             assert set(trained) == set(served)
             for name, values in trained.items():

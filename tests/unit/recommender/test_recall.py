@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from recommender.catalogue import ItemActivity, Ranking
-from recommender.features import Interaction, ItemAggregates
+from recommender.features import VECTOR, Interaction, ItemAggregates
+from recommender.index import TowerIndex
 from recommender.ports import Visitor
-from recommender.recall import Channel, ChannelHits, item_to_item, merge, popular
+from recommender.recall import Channel, ChannelHits, Query, item_to_item, merge, popular
 from tests.unit.recommender.fakes import NOW, TENANT, catalogues_of, films
 
 
@@ -89,3 +90,16 @@ def test_what_a_quota_brought_is_not_crowded_out_by_the_longest_channel():
 
 def test_nothing_found_is_an_empty_list():
     assert merge([hits(Channel.DSSM), hits(Channel.POPULAR)], 10)[0].tolist() == []
+
+
+def test_a_query_knows_its_cosine_with_every_candidate():
+    index = TowerIndex(TENANT, "1")
+    index.put(np.array([0, 2]), np.eye(2, VECTOR, dtype=np.float32))
+    query = Query(np.full(VECTOR, 0.5, np.float32), index)
+
+    assert query.similarities(np.array([2, 0, 1])).tolist() == [0.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("query", [Query(), Query(index=TowerIndex(TENANT, "1"))], ids=["nothing", "no vector"])
+def test_without_the_user_tower_no_candidate_is_similar(query):
+    assert query.similarities(np.array([2, 0, 1])).tolist() == [0.0, 0.0, 0.0]

@@ -4,6 +4,7 @@ import pytest
 
 from recommender.catalogue import CatalogueItem
 from recommender.features import UserProfile
+from recommender.ranking import FEATURE_NAMES
 from recommender.reranking import Policy
 from tests.unit.recommender.fakes import NOW, TENANT, Cinema, film, films, ids
 
@@ -173,7 +174,7 @@ async def test_every_item_can_explain_itself(cinema):
         assert item.final_rank == rank
         assert item.channels
         assert item.recall_rank >= 1
-        assert len(item.features) == 10
+        assert len(item.features) == len(FEATURE_NAMES)
         assert item.final_rank == item.ranking_rank or item.notes
     assert [stage.name for stage in answer.stages] == ["live sequence", "recall", "features", "ranking", "re-ranking"]
 
