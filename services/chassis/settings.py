@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     """The largest gRPC message in either direction; a larger one ends in RESOURCE_EXHAUSTED."""
     max_concurrent_rpcs: int = Field(512, ge=1, le=100_000)
     """Calls in flight; one more ends in RESOURCE_EXHAUSTED."""
+    connection_age_seconds: float = Field(300.0, ge=1, le=86_400)
+    """How long a connection to the gRPC server lives. A client that connects anew looks the name up anew, so this is
+    also how soon new replicas get their share, and how soon nobody calls one that has left the name."""
     drain_notice_seconds: float = Field(0.5, ge=0, le=60)
     """How long after SIGTERM new calls are still taken: whoever spreads calls needs that long to see NOT_SERVING."""
     drain_seconds: float = Field(20.0, ge=0, le=600)

@@ -43,6 +43,9 @@ def connect(
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
+            # A name is looked up anew when a connection ends, but by gRPC's default at most every 30 s: a replica that
+            # takes the place of the only other one would be found that much too late.
+            ("grpc.dns_min_time_between_resolutions_ms", 1_000),
             # The channel's own back-off between attempts to connect.
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.min_reconnect_backoff_ms", 200),

@@ -54,7 +54,7 @@ def create_server(settings: Settings, keys: TokenKeys) -> grpc.aio.Server:
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
             # Channels are renewed now and then, so that new replicas get their share of long-lived clients.
-            ("grpc.max_connection_age_ms", 300_000),
+            ("grpc.max_connection_age_ms", int(settings.connection_age_seconds * 1000)),
             ("grpc.max_connection_age_grace_ms", 30_000),
         ],
     )
