@@ -186,7 +186,7 @@ async def test_metrics_carry_service_method_and_code(example):
     _, metrics = example.ask("/metrics")
     assert (
         'casebook_rpc_server_duration_seconds_count{code="OK",method="GetItem",'
-        'service="casebook.recommender.v1.RecommenderService"} 1.0' in metrics
+        'rpc_service="casebook.recommender.v1.RecommenderService"} 1.0' in metrics
     )
 
 

@@ -120,7 +120,7 @@ class CallInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
                 return call
             finally:
                 _duration.record(
-                    time.perf_counter() - started, {"service": service, "method": method, "code": code.name}
+                    time.perf_counter() - started, {"rpc_service": service, "method": method, "code": code.name}
                 )
 
     def _metadata(self, given: grpc.aio.Metadata | None) -> grpc.aio.Metadata:

@@ -30,7 +30,7 @@ _log = logs.logger(__name__)
 _tracer = telemetry.tracer(__name__)
 # Straight in the registry behind /metrics, their labels bound once a method: an OpenTelemetry instrument hashes its
 # attributes at every record, and a call makes three.
-_METHOD = ("service", "method")
+_METHOD = ("rpc_service", "method")  # "service" is the label that Prometheus gives to the whole process
 _duration = Histogram(
     "casebook_rpc_server_duration_seconds",
     "Time from a call's start to its status",
@@ -126,7 +126,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     running.dec()
                     if code not in durations:
                         durations[code] = _duration.labels(service, method, code.name)
-                    durations[code].observe(time.perf_counter() - started)
+                    durations[code].observe(time.perf_counter() - started, _exemplar(span))
                     span.set_attribute("rpc.grpc.status_code", code.value[0])
 
         return call
@@ -149,6 +149,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     return await handler(request, context)
         except TimeoutError:
             raise DeadlineExceeded(f"a call without a deadline gets {self._default_deadline} s") from None
+
+
+def _exemplar(span: trace.Span) -> dict[str, str] | None:
+    """Leads from the metric to the trace; None where that is not recorded."""
+    return {"trace_id": _trace_id(span)} if span.get_span_context().trace_flags.sampled else None
 
 
 def _trace_id(span: trace.Span) -> str:
