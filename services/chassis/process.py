@@ -15,7 +15,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from chassis import logs, telemetry
+from chassis import faults, logs, telemetry
 from chassis.health import Readiness
 from chassis.identity import TokenKeys
 from chassis.ops import OpsServer
@@ -136,6 +136,8 @@ async def _run(service: str, name: str, settings: S, body: Main[S]) -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, process.stopping.set)
     ops = OpsServer(process.settings.ops_listen, process.readiness)
+    if settings.faults:
+        process.background(faults.follow(settings), "faults")
     running = asyncio.ensure_future(body(process))
     stopping = asyncio.ensure_future(process.stopping.wait())
     try:

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     trace_sample_ratio: float = Field(1.0, ge=0, le=1)
     """The share of traces begun here that is recorded; a trace that came with the call keeps its caller's choice."""
 
+    faults: bool = False
+    """Whether an operator may break this process on purpose (`casebook fault`). Not in production."""
+
     token_keys: SecretStr = SecretStr("")
     """Keys of the tokens between services, "id:secret[,id:secret]": the first signs, all verify."""
     kafka_bootstrap: str = "127.0.0.1:9092"
