@@ -66,3 +66,9 @@ _meter.create_observable_gauge(
     callbacks=[_observe_lag],
     description="Events that a consumer group has not handled yet, by group, topic and partition.",
 )
+_meter.create_observable_gauge(
+    "casebook.consumer.oldest",
+    unit="s",
+    callbacks=[_observe_oldest],
+    description="How long ago the first event that a group holds was published; looked at every five seconds.",
+)
