@@ -141,6 +141,8 @@ async def test_it_is_not_ready_before_its_checks_hold(example):
     await until("the process to be ready", example.is_ready)
     assert await example.health() == "SERVING"
     assert await example.health("casebook.recommender.v1.RecommenderService") == "SERVING"
+    assert example.ask("/readyz/casebook.recommender.v1.RecommenderService") == (200, json.dumps({"ready": True}))
+    assert example.ask("/readyz/nobody")[0] == 404
 
 
 async def test_it_drains_on_sigterm_and_finishes_what_is_in_flight(example, tmp_path):

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from prometheus_client import Gauge, Histogram
 
-from chassis import logs, telemetry
+from chassis import logs, telemetry, tls
 from chassis.errors import CasebookError, DeadlineExceeded, Unauthenticated, to_status
 from chassis.identity import TokenKeys, acting_as
 from chassis.rpc.deadline import deadline
@@ -58,6 +58,17 @@ def create_server(settings: Settings, keys: TokenKeys) -> grpc.aio.Server:
             ("grpc.max_connection_age_grace_ms", 30_000),
         ],
     )
+
+
+def listen(server: grpc.aio.Server, settings: Settings) -> int:
+    """Binds the server to `grpc_listen`, over TLS where the settings name a certificate; returns the port."""
+    credentials = tls.server_credentials(settings)
+    port: int = (
+        server.add_insecure_port(settings.grpc_listen)
+        if credentials is None
+        else server.add_secure_port(settings.grpc_listen, credentials)
+    )
+    return port
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
