@@ -227,10 +227,12 @@ class Rollout:
 
     def _due(self, model: str, release: Release) -> bool:
         """Whether a release is to be taken now: it is new here, and is not waiting for its next try."""
-        if model in self._unloaded or faults.ordered(Fault.WRONG_VERSION, model):
+        if model in self._unloaded:
             return False
         route = self._router.routes.get(model)
-        if route is not None and route.release.generation == release.generation:
+        if route is not None and (
+            route.release.generation == release.generation or faults.ordered(Fault.WRONG_VERSION, model)
+        ):
             return False
         failure = self._failures.get(model)
         return failure is None or failure.generation != release.generation or time.monotonic() >= failure.retry_at
