@@ -26,7 +26,8 @@ class Topology:
     gateway: str
     """The API's address, http://host:port."""
     addresses: dict[str, str]
-    """Variables that let the operator's commands (`casebook models`, `dlq`, `topics`) find the running system."""
+    """Variables that let the operator's commands (`casebook models`, `dlq`, `topics`) and a load test find the running
+    system; CASEBOOK_METRICS names each process's operators' port."""
 
 
 def embedded(home: Home, data: Path, http_port: int) -> Topology:
@@ -136,4 +137,10 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
             **database("gateway"),
         ),
     )
+    metrics = {
+        spec.name: spec.env["CASEBOOK_OPS_LISTEN"]
+        for spec in processes
+        if "CASEBOOK_OPS_LISTEN" in spec.env and not spec.one_shot
+    }
+    addresses["CASEBOOK_METRICS"] = ",".join(f"{name}={ops}" for name, ops in metrics.items())
     return Topology(processes, addresses["CASEBOOK_GATEWAY"], addresses)
