@@ -61,6 +61,16 @@ test: $(VENV)/.test ## Unit, contract, integration, end to end, chaos once, a tr
 test-all: $(VENV)/.test ## The rest too: repeated chaos, Docker, GPU; skips with a reason where there is none
 	$(BIN)/python -m pytest $(ARGS)
 
+##@ Load
+
+NAME ?=
+.PHONY: load load-compare
+load: $(VENV)/.test ## Three minutes of rising load on the system that runs, or on one of its own: SLOs, the knee, and why: NAME=…
+	@$(BIN)/python -m loadtests run $(if $(NAME),--name $(NAME)) $(ARGS)
+
+load-compare: $(VENV)/.test ## Two runs of `make load` side by side, with their noise: BEFORE=name AFTER=name
+	@$(BIN)/python -m loadtests compare $(BEFORE) $(AFTER)
+
 ##@ Quality, speed, training
 
 .PHONY: eval-recommender train-recommender bench-inference
