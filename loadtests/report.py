@@ -133,7 +133,8 @@ def _show_steps(run: Run, console: Console) -> None:
 
 def _show_reasons(reasons: Reasons, console: Console) -> None:
     light, heavy = reasons.light, reasons.heavy
-    console.print(f"\n[bold]Where, and why[/] ({light.step.users} users beside {heavy.step.users})")
+    users = f"{light.step.users} users" if light is heavy else f"{light.step.users} users, then {heavy.step.users}"
+    console.print(f"\n[bold]Where, and why[/] ({users})")
     for line in reasons.lines:
         console.print(f"  • {escape(line)}", highlight=False)
     table = Table(title="\nCPU", title_justify="left", box=None, padding=(0, 2, 0, 0))
