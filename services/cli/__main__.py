@@ -37,6 +37,9 @@ app.add_typer(dlq, name="dlq")
 app.add_typer(keys, name="keys")
 
 Address = Annotated[str, typer.Option(envvar="CASEBOOK_INFERENCE_ADDRESS", help="The model server, host:port.")]
+Gateway = Annotated[str, typer.Option(envvar="CASEBOOK_GATEWAY", help="The API, http://host:port.")]
+ApiKey = Annotated[str, typer.Option(envvar="CASEBOOK_API_KEY", help="An administrator's; default: the first start's.")]
+TraceFolder = Annotated[Path | None, typer.Option(help="Where the traces lie; default <home>/traces.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 Limit = Annotated[int, typer.Option(help="At most this many.")]
 
@@ -82,9 +85,25 @@ def demo_check() -> None:
 
 
 @app.command()
+def walk(gateway: Gateway = "", api_key: ApiKey = "", traces: TraceFolder = None) -> None:
+    """The same walk through a system that runs already, wherever; status 1 where a step did not hold."""
+    from cli import api_keys
+    from cli import walk as walking
+
+    with _failures_in_words():
+        home = Home.from_environment()
+        home.enter()
+        where = gateway or os.environ.get("CASEBOOK_GATEWAY", "")
+        if not where:
+            _fail("nothing runs in the data folder: give the API's --gateway (or CASEBOOK_GATEWAY)")
+        system = walking.System(where, api_key or api_keys.first(home), traces or home.path / "traces")
+        raise typer.Exit(1 if walking.run(system, _console()) else 0)
+
+
+@app.command()
 def trace(
     trace_id: Annotated[str, typer.Argument(help="32 hex digits, as in the X-Trace-Id header of an answer.")],
-    folder: Annotated[Path | None, typer.Option(help="Where the traces lie; default <home>/traces.")] = None,
+    folder: TraceFolder = None,
 ) -> None:
     """Prints one trace as a tree: service, name, start, duration, and what went over Kafka."""
     from cli import traces
@@ -233,11 +252,20 @@ def replay_dead_letters(
 
 
 @keys.command()
+def show() -> None:
+    """Prints the key that the first start has left in the data folder."""
+    from cli import api_keys
+
+    with _failures_in_words():
+        print(api_keys.first(Home.from_environment()))
+
+
+@keys.command()
 def create(
     principal: Annotated[str, typer.Argument(help="Who will use the key.")],
     role: Annotated[list[str], typer.Option(help="viewer, reviewer, operator or admin; may be repeated.")],
-    gateway: Annotated[str, typer.Option(envvar="CASEBOOK_GATEWAY", help="The API, http://host:port.")] = "",
-    admin_key: Annotated[str, typer.Option(envvar="CASEBOOK_API_KEY", help="Default: the first start's.")] = "",
+    gateway: Gateway = "",
+    admin_key: ApiKey = "",
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Without it: never.")] = None,
 ) -> None:
     """Creates an API key and prints it, once."""
