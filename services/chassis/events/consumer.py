@@ -9,6 +9,7 @@ keeps it in its group (`max.poll.interval.ms`). A partition that waits holds its
 again, so a stuck partition takes no room from the others.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -207,6 +208,8 @@ class EventConsumer:
         ):
             message = decode(handler.message_class, envelope, record.value)
             handler.function(Event(record.topic, record.partition, record.offset, key, envelope, message, attempts))
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("an event was handled", topic=record.topic, group=self.group, event_id=envelope.id)
         age = (datetime.now(UTC) - envelope.time).total_seconds()
         metrics.event_age.record(max(0.0, age), {"topic": record.topic, "group": self.group})
 
