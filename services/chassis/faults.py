@@ -1,4 +1,4 @@
-"""Faults on demand: what an operator breaks on purpose, to see it on the dashboards and the alert fire (infra/faults.md).
+"""Faults on demand: what an operator breaks on purpose, to see it on the dashboards and its alert (infra/faults.md).
 
 An order is a key in Redis that ends by itself, so nobody has to remember it. Each process that allows faults (the
 setting `faults`, off unless it is said) reads the orders twice a second; without Redis there are none. Where faults are

@@ -5,9 +5,17 @@ from rich.console import Console
 from rich.table import Table
 
 from chassis import faults
-from chassis.errors import Unavailable
+from chassis.errors import InvalidField, Unavailable
 from chassis.faults import DEFAULT_TARGETS, Fault, Order
 from chassis.settings import Settings
+
+
+def named(name: str) -> Fault:
+    """The fault of this name. Raises InvalidField with those that there are."""
+    try:
+        return Fault(name)
+    except ValueError:
+        raise InvalidField("name", f"one of {', '.join(Fault)}", name) from None
 
 
 def give(settings: Settings, fault: Fault, target: str, delay_seconds: float, seconds: int, console: Console) -> None:
