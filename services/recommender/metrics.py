@@ -29,7 +29,9 @@ _stage = telemetry.latency_histogram("casebook.recommender.stage.duration", "Tim
 _candidates = _meter.create_counter(
     "casebook.recommender.candidates", description="Candidates that each channel brought, repeats between channels too."
 )
-_served = _meter.create_counter("casebook.recommender.served", description="Answers, by arm and versions.")
+_served = _meter.create_counter(
+    "casebook.recommender.served", description="Answers, by arm and versions, and by whether a stage took its fallback."
+)
 _shown = _meter.create_counter(
     "casebook.recommender.items.served", description="Items shown, by arm, and by whether they were put there to learn."
 )
@@ -88,7 +90,9 @@ class Coverage:
             _degraded.add(1, {"stage": text.partition(" ")[0].rstrip(":")})
         if answer.feature_age_seconds >= 0:
             _feature_age.record(answer.feature_age_seconds)
-        _served.add(1, {"arm": arm, "user_tower": query.user_tower, "ranker": ranked.version})
+        degraded = "true" if answer.degraded else "false"
+        versions = {"user_tower": query.user_tower, "ranker": ranked.version}
+        _served.add(1, {"arm": arm, "degraded": degraded, **versions})
         explored = sum(item.exploration for item in answer.items)
         _shown.add(explored, {"arm": arm, "exploration": "true"})
         _shown.add(len(answer.items) - explored, {"arm": arm, "exploration": "false"})
