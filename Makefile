@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 DATA ?= ml-100k
 
 # One stamp a set of extras, so that `make demo` never installs torch and nothing is installed twice.
-SERVE_EXTRAS := gateway,inference,recommender,cli
+SERVE_EXTRAS := gateway,inference,recommender,cli,embedded
 TEST_EXTRAS := $(SERVE_EXTRAS),load,test,training
 
 .PHONY: help
@@ -60,6 +60,16 @@ test: $(VENV)/.test ## Unit, contract, integration, end to end, chaos once, a tr
 
 test-all: $(VENV)/.test ## The rest too: repeated chaos, Docker, GPU; skips with a reason where there is none
 	$(BIN)/python -m pytest $(ARGS)
+
+##@ Load
+
+NAME ?=
+.PHONY: load load-compare
+load: $(VENV)/.test ## Three minutes of rising load on the system that runs, or on one of its own: SLOs, the knee, and why: NAME=…
+	@$(BIN)/python -m loadtests run $(if $(NAME),--name $(NAME)) $(ARGS)
+
+load-compare: $(VENV)/.test ## Two runs of `make load` side by side, with their noise: BEFORE=name AFTER=name
+	@$(BIN)/python -m loadtests compare $(BEFORE) $(AFTER)
 
 ##@ Quality, speed, training
 

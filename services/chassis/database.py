@@ -1,5 +1,6 @@
 """PostgreSQL: bounded pools with timeouts; migrations run once, as the owner; the service runs as a lesser role."""
 
+from collections.abc import Sequence
 from importlib import resources
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
@@ -24,11 +25,12 @@ def connect_blocking(url: str, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS)
     return create_engine(_psycopg(url), **_pool(statement_timeout_ms))
 
 
-def migrate(package: str, owner_url: str, service_url: str) -> None:
+def migrate(package: str, owner_url: str, service_url: str, append_only: Sequence[str] = ()) -> None:
     """Brings the database to the newest revision of `<package>/migrations`, as its owner.
 
     The role in `service_url` is created where it is missing and may then read and write every table's rows, and nothing
-    more: a service that is broken into can't drop or alter a table. Several of these may start at a time; one works.
+    more: a service that is broken into can't drop or alter a table. The rows of the tables in `append_only` it may add
+    and read, not change or delete. Several of these may start at a time; one works.
     """
     # Imported here: only `migrate` needs Alembic, and every other process would start later for it.
     from alembic import command
@@ -41,11 +43,11 @@ def migrate(package: str, owner_url: str, service_url: str) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        _grant(connection, make_url(service_url))
+        _grant(connection, make_url(service_url), append_only)
     engine.dispose()
 
 
-def _grant(connection: Connection, service: URL) -> None:
+def _grant(connection: Connection, service: URL, append_only: Sequence[str]) -> None:
     """Creates the service's role where it is missing, and grants it rows only (a test may run as the owner)."""
     quote = connection.dialect.identifier_preparer.quote
     owner = connection.execute(text("SELECT current_user")).scalar_one()
@@ -60,6 +62,8 @@ def _grant(connection: Connection, service: URL) -> None:
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA public TO {role}")
     connection.exec_driver_sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
     connection.exec_driver_sql(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    for table in append_only:
+        connection.exec_driver_sql(f"REVOKE UPDATE, DELETE ON TABLE {quote(table)} FROM {role}")
 
 
 def _psycopg(url: str) -> URL:

@@ -11,6 +11,9 @@ from opentelemetry import trace
 from chassis.identity import current_identity_or_none
 from chassis.settings import Settings
 
+# Before `configure`, and in tests that never call it, a logger is of the same kind as later.
+structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), wrapper_class=structlog.stdlib.BoundLogger)
+
 
 def configure(settings: Settings, service: str, process: str) -> None:
     """Sends structlog's and the standard library's records to standard output as JSON."""

@@ -1,4 +1,8 @@
-"""The operators' port: /livez, /readyz and /metrics, in a thread of its own: a busy event loop still answers."""
+"""The operators' port: /livez, /readyz and /metrics, in a thread of its own: a busy event loop still answers.
+
+`/readyz/NAME` says what `grpc.health.v1` says of a service or a model, for probes that speak no TLS (Kubernetes' own
+gRPC probe is one).
+"""
 
 import json
 import threading
@@ -26,9 +30,11 @@ class _QuietHandler(WSGIRequestHandler):
 class OpsServer:
     """Serves until `close()`."""
 
-    def __init__(self, listen: str, readiness: Readiness) -> None:
+    def __init__(self, listen: str, readiness: Readiness, serves: Callable[[str], bool | None]) -> None:
+        """`serves` says whether a service or model is served; None where there is none of that name."""
         host, _, port = listen.rpartition(":")
         self._readiness = readiness
+        self._serves = serves
         self._metrics = make_wsgi_app(REGISTRY)
         self._server = make_server(host, int(port), self._application, _Server, _QuietHandler)
         self.port: int = self._server.server_port
@@ -48,10 +54,16 @@ class OpsServer:
         if path == "/livez":
             status, body = "200 OK", {"live": True}
         elif path == "/readyz":
-            reasons = self._readiness.reasons()
-            status = "503 Service Unavailable" if reasons else "200 OK"
-            body = {"ready": not reasons, **({"reasons": reasons} if reasons else {})}
+            status, body = _readiness(self._readiness.reasons())
+        elif path.startswith("/readyz/") and (served := self._serves(path.removeprefix("/readyz/"))) is not None:
+            status, body = _readiness(self._readiness.reasons() or ({} if served else {"health": "not serving"}))
         else:
             status, body = "404 Not Found", {"error": "only /livez, /readyz and /metrics are here"}
         start_response(status, [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
         return [json.dumps(body).encode()]
+
+
+def _readiness(reasons: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    if reasons:
+        return "503 Service Unavailable", {"ready": False, "reasons": reasons}
+    return "200 OK", {"ready": True}

@@ -15,15 +15,32 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from chassis import logs, telemetry
+from chassis import faults, logs, telemetry
 from chassis.health import Readiness
 from chassis.identity import TokenKeys
 from chassis.ops import OpsServer
-from chassis.rpc.server import create_server
+from chassis.rpc.server import create_server, listen
 from chassis.settings import Settings, load
 
 S = TypeVar("S", bound=Settings)
 _log = logs.logger(__name__)
+
+
+class ServiceHealth(health.aio.HealthServicer):
+    """`grpc.health.v1`, which the operators' port can ask too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._serving: dict[str, bool] = {}
+
+    async def set(self, service: str, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        """Says whether a service or a model is served."""
+        self._serving[service] = status == health_pb2.HealthCheckResponse.SERVING
+        await super().set(service, status)
+
+    def serves(self, service: str) -> bool | None:
+        """What was said last; None where nothing was said of it. May be called from any thread."""
+        return self._serving.get(service)
 
 
 class Process(Generic[S]):
@@ -36,7 +53,7 @@ class Process(Generic[S]):
         self.readiness = Readiness()
         self.stopping = asyncio.Event()
         self.grpc_port = 0
-        self.health = health.aio.HealthServicer()
+        self.health = ServiceHealth()
         self._failed: BaseException | None = None
         self._server: grpc.aio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,7 +68,7 @@ class Process(Generic[S]):
         register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
-        self.grpc_port = server.add_insecure_port(self.settings.grpc_listen)
+        self.grpc_port = listen(server, self.settings)
         await server.start()
         self._server = server
         loop = asyncio.get_running_loop()
@@ -135,7 +152,9 @@ async def _run(service: str, name: str, settings: S, body: Main[S]) -> int:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, process.stopping.set)
-    ops = OpsServer(process.settings.ops_listen, process.readiness)
+    ops = OpsServer(process.settings.ops_listen, process.readiness, process.health.serves)
+    if settings.faults:
+        process.background(faults.follow(settings), "faults")
     running = asyncio.ensure_future(body(process))
     stopping = asyncio.ensure_future(process.stopping.wait())
     try:

@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from chassis import tls
 from chassis.settings import Settings
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -46,7 +47,8 @@ def configure(settings: Settings, service: str, process: str) -> None:
     exporters: list[SpanExporter] = []
     if settings.otlp_endpoint:
         insecure = settings.otlp_endpoint.startswith("http://")
-        exporters.append(OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=insecure, timeout=5))
+        credentials = None if insecure else tls.channel_credentials(tls.client_pem(settings))
+        exporters.append(OTLPSpanExporter(settings.otlp_endpoint, insecure, credentials, timeout=5))
     if settings.trace_file:
         exporters.append(TraceFileExporter(Path(settings.trace_file)))
     # Without an exporter no span is recorded, but each has its ids, so that logs and answers still name a trace.

@@ -31,12 +31,17 @@ models = typer.Typer(no_args_is_help=True, help="Which version of a model answer
 topics = typer.Typer(no_args_is_help=True, help="Kafka's topics, from infra/kafka/topics.yaml.")
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: events that were given up.")
 keys = typer.Typer(no_args_is_help=True, help="API keys.")
+fault = typer.Typer(no_args_is_help=True, help="Faults on purpose, to see their alerts: infra/faults.md.")
 app.add_typer(models, name="models")
 app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
 app.add_typer(keys, name="keys")
+app.add_typer(fault, name="fault")
 
 Address = Annotated[str, typer.Option(envvar="CASEBOOK_INFERENCE_ADDRESS", help="The model server, host:port.")]
+Gateway = Annotated[str, typer.Option(envvar="CASEBOOK_GATEWAY", help="The API, http://host:port.")]
+ApiKey = Annotated[str, typer.Option(envvar="CASEBOOK_API_KEY", help="An administrator's; default: the first start's.")]
+TraceFolder = Annotated[Path | None, typer.Option(help="Where the traces lie; default <home>/traces.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 Limit = Annotated[int, typer.Option(help="At most this many.")]
 
@@ -82,9 +87,25 @@ def demo_check() -> None:
 
 
 @app.command()
+def walk(gateway: Gateway = "", api_key: ApiKey = "", traces: TraceFolder = None) -> None:
+    """The same walk through a system that runs already, wherever; status 1 where a step did not hold."""
+    from cli import api_keys
+    from cli import walk as walking
+
+    with _failures_in_words():
+        home = Home.from_environment()
+        home.enter()
+        where = gateway or os.environ.get("CASEBOOK_GATEWAY", "")
+        if not where:
+            _fail("nothing runs in the data folder: give the API's --gateway (or CASEBOOK_GATEWAY)")
+        system = walking.System(where, api_key or api_keys.first(home), traces or home.path / "traces")
+        raise typer.Exit(1 if walking.run(system, _console()) else 0)
+
+
+@app.command()
 def trace(
     trace_id: Annotated[str, typer.Argument(help="32 hex digits, as in the X-Trace-Id header of an answer.")],
-    folder: Annotated[Path | None, typer.Option(help="Where the traces lie; default <home>/traces.")] = None,
+    folder: TraceFolder = None,
 ) -> None:
     """Prints one trace as a tree: service, name, start, duration, and what went over Kafka."""
     from cli import traces
@@ -94,6 +115,21 @@ def trace(
     if found is None:
         _fail(f"no trace {trace_id} in {folder} (a process writes its spans within a second)")
     _console().print(traces.render(found))
+
+
+@app.command()
+def logs(
+    trace: Annotated[str, typer.Option(help="32 hex digits, as in the X-Trace-Id header of an answer.")],
+    source: Annotated[str, typer.Option(help="A folder of logs, or - for lines on standard input.")] = "",
+) -> None:
+    """Prints what every process logged of one trace (calls that went well are logged with CASEBOOK_LOG_LEVEL=DEBUG)."""
+    from cli import log_search
+
+    folder = Path(source) if source else Home.from_environment().path / "logs"
+    found = log_search.pick(trace, sys.stdin) if source == "-" else log_search.find(trace, folder)
+    if not found:
+        _fail(f"no log line of trace {trace} in {'standard input' if source == '-' else folder}")
+    _console().print(log_search.render(found), end="", soft_wrap=True)
 
 
 # Releases
@@ -229,15 +265,59 @@ def replay_dead_letters(
         kafka_commands.replay_dead_letters(_settings(), topic, event_id, reason_contains, limit, _console())
 
 
+# Faults
+
+
+@fault.command("set")
+def set_fault(
+    name: Annotated[str, typer.Argument(help="slow-model, wrong-version, stale-features or lost-consumer.")],
+    target: Annotated[str, typer.Argument(help="The model or consumer group; default din, recommender.features.")] = "",
+    delay: Annotated[float, typer.Option(min=0.001, max=60, help="Seconds that a slow model takes longer.")] = 0.3,
+    seconds: Annotated[int, typer.Option(min=1, max=3600, help="It ends by itself after these.")] = 600,
+) -> None:
+    """Breaks something, where the processes allow it (CASEBOOK_FAULTS=true)."""
+    from cli import fault_commands
+
+    with _failures_in_words():
+        fault_commands.give(_settings(), fault_commands.named(name), target, delay, seconds, _console())
+
+
+@fault.command("list")
+def list_faults() -> None:
+    """The faults that are ordered now."""
+    from cli import fault_commands
+
+    with _failures_in_words():
+        fault_commands.show(_settings(), _console())
+
+
+@fault.command("clear")
+def clear_faults(name: Annotated[str, typer.Argument(help="Without one, every fault.")] = "") -> None:
+    """Ends a fault."""
+    from cli import fault_commands
+
+    with _failures_in_words():
+        fault_commands.clear(_settings(), fault_commands.named(name) if name else None, _console())
+
+
 # API keys
+
+
+@keys.command()
+def show() -> None:
+    """Prints the key that the first start has left in the data folder."""
+    from cli import api_keys
+
+    with _failures_in_words():
+        print(api_keys.first(Home.from_environment()))
 
 
 @keys.command()
 def create(
     principal: Annotated[str, typer.Argument(help="Who will use the key.")],
     role: Annotated[list[str], typer.Option(help="viewer, reviewer, operator or admin; may be repeated.")],
-    gateway: Annotated[str, typer.Option(envvar="CASEBOOK_GATEWAY", help="The API, http://host:port.")] = "",
-    admin_key: Annotated[str, typer.Option(envvar="CASEBOOK_API_KEY", help="Default: the first start's.")] = "",
+    gateway: Gateway = "",
+    admin_key: ApiKey = "",
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Without it: never.")] = None,
 ) -> None:
     """Creates an API key and prints it, once."""

@@ -1,9 +1,16 @@
-"""`casebook keys create`: asks the gateway for an API key."""
+"""`casebook keys`: the first API key, and asking the gateway for more."""
 
 from collections.abc import Sequence
 
 from cli.errors import CommandError
 from cli.home import Home
+
+
+def first(home: Home) -> str:
+    """The administrator's key that the first start has left in the data folder. Raises CommandError without it."""
+    if not home.api_key_file.exists():
+        raise CommandError(f"{home.api_key_file} is missing: give an administrator's key (or CASEBOOK_API_KEY)")
+    return home.api_key_file.read_text("ascii").strip()
 
 
 def create(
@@ -20,12 +27,7 @@ def create(
 
     if not gateway:
         raise CommandError("nothing runs in the data folder: give the API's --gateway (or CASEBOOK_GATEWAY)")
-    if not admin_key:
-        if not home.api_key_file.exists():
-            raise CommandError(
-                f"{home.api_key_file} is missing: give an administrator's --admin-key (or CASEBOOK_API_KEY)"
-            )
-        admin_key = home.api_key_file.read_text("ascii").strip()
+    admin_key = admin_key or first(home)
     body = {"principal": principal, "roles": list(roles), "expires_in_days": expires_in_days}
     try:
         answer = httpx.post(

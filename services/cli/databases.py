@@ -1,10 +1,12 @@
 """`python -m cli.databases create`: a database, an owner that migrates it and a lesser role that serves from it.
 
-Every service that keeps state has its own.
+Every service that keeps state has its own. The server's superuser is `CASEBOOK_SUPERUSER_URL`, or stands in the file
+that `CASEBOOK_SUPERUSER_URL_FILE` names.
 """
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from cli.home import Home
 
@@ -63,6 +65,12 @@ def create(superuser_url: str, database: Database) -> None:
         )
 
 
+def _superuser_url() -> str:
+    if file := os.environ.get("CASEBOOK_SUPERUSER_URL_FILE"):
+        return Path(file).read_text()
+    return os.environ["CASEBOOK_SUPERUSER_URL"]
+
+
 if __name__ == "__main__":
     for name in SERVICES:
-        create(os.environ["CASEBOOK_SUPERUSER_URL"], of(Home.from_environment(), name))
+        create(_superuser_url(), of(Home.from_environment(), name))

@@ -6,10 +6,11 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cli.errors import CommandError
 
@@ -65,8 +66,9 @@ class Home:
         """The keys that sign identity tokens, in the form of `CASEBOOK_TOKEN_KEYS`."""
         return f"embedded:{self.secret('token-key')}"
 
-    def announce(self, addresses: Mapping[str, str]) -> None:
-        """Tells the operator's commands where the running system is."""
+    def announce(self, addresses: Mapping[str, str], scrape_targets: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Tells the operator's commands, and Prometheus (infra/prometheus/embedded.yml), where the system is."""
+        (self.path / "scrape-targets.json").write_text(json.dumps(scrape_targets, indent=2))
         self._running.write_text(json.dumps(addresses, indent=2))
 
     def withdraw(self) -> None:
@@ -84,6 +86,8 @@ class Home:
             os.environ.setdefault(variable, address)
         if (self.path / "secrets" / "token-key").exists():
             os.environ.setdefault("CASEBOOK_TOKEN_KEYS", self.token_keys)
+        if redis := self.addresses().get("CASEBOOK_REDIS_ADDRESS"):
+            os.environ.setdefault("CASEBOOK_REDIS_URL", f"redis://:{self.secret('redis')}@{redis}/0")
 
     @property
     def _running(self) -> Path:

@@ -1,7 +1,6 @@
 """`casebook topics …` and `casebook dlq …`: what chassis.topics and chassis.dead_letters do, from the shell."""
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
@@ -21,9 +20,7 @@ TIMEOUT_MS = 5000
 
 def apply_topics(settings: Settings, file: Path, replication: int | None, console: Console) -> None:
     """Makes the cluster say what the file says, as far as that deletes nothing."""
-    wanted = topics.load(file)
-    if replication is not None:
-        wanted = [replace(topic, replication=replication) for topic in wanted]
+    wanted = topics.load(file, replication)
     applied = topics.apply(settings, wanted)
     if applied.skipped:
         console.print(f"skipped: {applied.skipped}")

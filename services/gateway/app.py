@@ -6,10 +6,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from gateway import edge, idempotency, openapi, problems, reference
 from gateway.dependencies import Dependencies
 from gateway.middleware import EdgeHeaders
-from gateway.routers import events, health, items, keys, models, recommendations, users
+from gateway.routers import audit, events, health, items, keys, models, recommendations, users
 
 VERSION = "1"
-API = (recommendations.router, events.router, items.router, users.router, models.router, keys.router)
+API = (recommendations.router, events.router, items.router, users.router, models.router, keys.router, audit.router)
 
 
 def create_app(dependencies: Dependencies) -> FastAPI:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from casebook.recommender.v1.recommender_pb2_grpc import RecommenderServiceStub
 from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceStub
 from chassis.health import Readiness
+from gateway.audit import AuditLog
 from gateway.idempotency import Attempt, Records
 from gateway.keys import KeyRing
 from gateway.publishing import Publisher
@@ -28,6 +29,7 @@ class Dependencies:
     keys: KeyRing
     rate_limiter: RateLimiter
     records: Records
+    audit: AuditLog
     readiness: Readiness
     clock: Callable[[], datetime]
 

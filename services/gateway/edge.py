@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -13,13 +14,15 @@ from chassis import logs
 from chassis.errors import DeadlineExceeded, InvalidField, LimitExceeded, Unauthenticated, Unavailable
 from chassis.identity import acting_as, current_identity
 from chassis.rpc.deadline import deadline
-from gateway import dependencies, idempotency
+from gateway import dependencies, idempotency, problems
+from gateway.audit import AuditCall, AuditLog
 from gateway.idempotency import Attempt, RequestKey, StoredAnswer
 from gateway.keys import ApiKey, Credential
 from gateway.problems import BodyTooLarge, UnsupportedMediaType
 from gateway.settings import GatewaySettings
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+READING = frozenset({"GET", "HEAD"})
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _log = logs.logger(__name__)
@@ -38,6 +41,7 @@ class EdgeRoute(APIRoute):
                 async with asyncio.timeout(seconds):
                     with deadline(seconds):
                         key = await _authenticate(request)
+                        request.state.api_key = key
                         await _limit_rate(request, key)
                         body = await _read_body(request)
                         with acting_as(key.identity):
@@ -74,6 +78,55 @@ class IdempotentRoute(EdgeRoute):
             raise
         await _complete(records, key, response)
         return response
+
+
+class AuditedRoute(EdgeRoute):
+    """A route whose changes, and attempts at them, are written down."""
+
+    async def answer(self, request: Request, body: bytes, handle: Handler) -> Response:
+        """Runs the route between the two rows of its record."""
+        return await _audited(request, body, handle, super().answer)
+
+
+class AuditedIdempotentRoute(IdempotentRoute):
+    """The same for a route that takes an `Idempotency-Key`; an answer that is repeated is written down as well."""
+
+    async def answer(self, request: Request, body: bytes, handle: Handler) -> Response:
+        """Runs the route between the two rows of its record."""
+        return await _audited(request, body, handle, super().answer)
+
+
+async def _audited(
+    request: Request,
+    body: bytes,
+    handle: Handler,
+    answer: Callable[[Request, bytes, Handler], Coroutine[Any, Any, Response]],
+) -> Response:
+    if request.method in READING:
+        return await answer(request, body, handle)
+    audit_log = dependencies.of(request).audit
+    call = AuditCall.of(request.state.api_key, request.method, request.url.path, body, problems.trace_id())
+    await audit_log.called(call)
+    status = problems.DEADLINE_STATUS  # what a request that is cancelled is answered with
+    try:
+        response = await answer(request, body, handle)
+        status = response.status_code
+    except Exception as error:
+        status = problems.status_of(error)
+        raise
+    else:
+        return response
+    finally:
+        note = getattr(request.state, "audit_note", "")
+        # Shielded: the deadline that ends the request must not end the record of it.
+        await asyncio.shield(_record_outcome(audit_log, call.call_id, status, note))
+
+
+async def _record_outcome(audit_log: AuditLog, call_id: UUID, status: int, note: str) -> None:
+    try:
+        await audit_log.ended(call_id, status, note)
+    except Unavailable as error:
+        _log.error("an outcome was not recorded", call_id=str(call_id), status=status, reason=error.message)
 
 
 async def _authenticate(request: Request) -> ApiKey:

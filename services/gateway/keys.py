@@ -12,10 +12,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from chassis.errors import NotFound, Unauthenticated
+from chassis.errors import FailedPrecondition, NotFound, Unauthenticated
 from chassis.identity import Identity
 
 ID_LENGTH = 12
@@ -73,9 +73,9 @@ class ApiKey:
     revoked_at: datetime | None = None
 
     def opened_by(self, credential: Credential, now: datetime) -> bool:
-        """Whether the secret fits, and the key is neither revoked nor expired."""
+        """Whether the secret fits, and the key is neither revoked nor expired. A revocation may lie ahead."""
         fits = hmac.compare_digest(self.secret_hash, credential.secret_hash)
-        return fits and self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+        return fits and all(end is None or now < end for end in (self.revoked_at, self.expires_at))
 
 
 class KeyStore(Protocol):
@@ -91,7 +91,7 @@ class KeyStore(Protocol):
         """The tenant's keys, newest first, at most 500."""
 
     async def revoke(self, tenant: str, key_id: str, at: datetime) -> bool:
-        """Ends a key of the tenant; False where it has none of that id. Revoking twice keeps the first time."""
+        """Ends a key of the tenant; False where it has none of that id. Of two times the earlier one holds."""
 
 
 class KeyRing:
@@ -138,11 +138,24 @@ class KeyRing:
         """The tenant's keys, newest first, at most 500."""
         return await self._store.of_tenant(tenant)
 
-    async def revoke(self, tenant: str, key_id: str) -> None:
-        """Ends a key: here at once, on other replicas within `trust_seconds`. Raises NotFound."""
-        if not await self._store.revoke(tenant, key_id, self._clock()):
+    async def revoke(self, tenant: str, key_id: str, grace: timedelta = timedelta(0)) -> None:
+        """Ends a key after `grace`: here to the moment, on other replicas within `trust_seconds`. Raises NotFound."""
+        if not await self._store.revoke(tenant, key_id, self._clock() + grace):
             raise NotFound("API key", key_id)
         self._known.pop(key_id, None)
+
+    async def rotate(
+        self, tenant: str, key_id: str, rotated_by: str, expires_at: datetime | None, grace: timedelta
+    ) -> tuple[Credential, ApiKey]:
+        """A new key in place of one that works, which goes on for `grace`. Raises NotFound, FailedPrecondition."""
+        old = await self._store.find(key_id)
+        if old is None or old.identity.tenant != tenant:
+            raise NotFound("API key", key_id)
+        if any(end is not None and end <= self._clock() for end in (old.revoked_at, old.expires_at)):
+            raise FailedPrecondition(f"API key {key_id}", "it has ended: create another one")
+        made = await self.create(old.identity, rotated_by, expires_at)
+        await self.revoke(tenant, key_id, grace)
+        return made
 
     async def _find(self, key_id: str) -> ApiKey | None:
         trusted_until, key = self._known.get(key_id, (0.0, None))

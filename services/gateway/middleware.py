@@ -1,5 +1,6 @@
 """The outermost layer: headers that every answer carries, and an answer for what nobody caught."""
 
+import logging
 from collections.abc import Mapping
 
 from opentelemetry import trace
@@ -40,6 +41,8 @@ class EdgeHeaders:
             if message["type"] == "http.response.start":
                 started = True
                 _add_headers(MutableHeaders(scope=message), scope)
+                if _log.isEnabledFor(logging.DEBUG):
+                    _log.debug("a request is answered", path=scope["path"], status=message["status"])
             await send(message)
 
         try:

@@ -31,6 +31,7 @@ TAGS = [
     {"name": "Users", "description": "Profiles, which choose what somebody without history gets."},
     {"name": "Models", "description": "Versions of the models: promote, roll back, canary, shadow. Who changed what."},
     {"name": "API keys", "description": "For administrators, within their own tenant."},
+    {"name": "Audit", "description": "What administrators and operators asked for, and what came of it."},
     {"name": "Health", "description": "Without a key, for probes."},
 ]
 

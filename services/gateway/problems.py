@@ -89,6 +89,8 @@ KINDS: Mapping[type[errors.CasebookError], Kind] = {
     errors.DeadlineExceeded: Kind("deadline-exceeded", 504, "The time for this request has run out"),
 }
 
+DEADLINE_STATUS = KINDS[errors.DeadlineExceeded].status
+
 _WAITING_HELPS = {429, 503}
 
 
@@ -165,6 +167,17 @@ def from_http(error: HTTPException, instance: str) -> Problem:
     status = HTTPStatus(error.status_code)
     kind = MALFORMED if status == HTTPStatus.BAD_REQUEST else Kind(_slug(status.phrase), status, status.phrase)
     return Problem(kind, error.detail, instance, headers=error.headers)
+
+
+def status_of(error: Exception) -> int:
+    """The status that the error will be answered with."""
+    if isinstance(error, grpc.RpcError):
+        error = from_rpc(error)
+    if isinstance(error, errors.CasebookError):
+        return KINDS.get(type(error), INTERNAL).status
+    if isinstance(error, RequestValidationError):
+        return from_validation(error, "").status_code
+    return error.status_code if isinstance(error, HTTPException) else INTERNAL.status
 
 
 def install(app: FastAPI) -> None:

@@ -18,7 +18,7 @@ from chassis.events import EventProducer
 from chassis.health import Check
 from chassis.process import Process
 from chassis.rpc import connect
-from gateway import store
+from gateway import audit, store
 from gateway.app import create_app
 from gateway.bootstrap import bootstrap as bootstrap_key
 from gateway.dependencies import Dependencies
@@ -61,6 +61,7 @@ async def serve(process: Process[GatewaySettings]) -> None:
             keys=KeyRing(store.PostgresKeys(engine), settings.key_cache_seconds),
             rate_limiter=RateLimiter(redis, Quota(settings.rate_limit_per_second, settings.rate_limit_burst)),
             records=records,
+            audit=store.PostgresAudit(engine),
             readiness=process.readiness,
             clock=lambda: datetime.now(UTC),
         )
@@ -82,7 +83,8 @@ async def serve(process: Process[GatewaySettings]) -> None:
 async def migrate(process: Process[GatewaySettings]) -> None:
     """The gateway's tables, brought to the newest revision as their owner."""
     owner, service = process.settings.database_owner_url, process.settings.database_url
-    await asyncio.to_thread(database.migrate, "gateway", owner.get_secret_value(), service.get_secret_value())
+    urls = owner.get_secret_value(), service.get_secret_value()
+    await asyncio.to_thread(database.migrate, "gateway", *urls, append_only=audit.TABLES)
 
 
 async def bootstrap(process: Process[GatewaySettings]) -> None:

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.settings import GatewaySettings
 
@@ -22,9 +23,11 @@ class HttpServer:
         # Bound here: a port that is taken is an error of this process, where uvicorn would end it without a word.
         self._socket = socket.create_server((host, int(port)))
         self.port: int = self._socket.getsockname()[1]
+        self._farewell = _Farewell(app)
+        self._notice_seconds = settings.drain_notice_seconds
         self._server = _Server(
             uvicorn.Config(
-                app,
+                self._farewell,
                 http="httptools",
                 ws="none",
                 lifespan="off",
@@ -43,10 +46,32 @@ class HttpServer:
         self._serving = asyncio.get_running_loop().create_task(self._server.serve([self._socket]), name="http")
 
     async def drain(self) -> None:
-        """Accepts no more, and returns when the requests in flight are answered or `drain_seconds` are over."""
+        """Accepts no more, and returns when the requests in flight are answered or `drain_seconds` are over.
+
+        For `drain_notice_seconds` before that, every answer closes its connection. A request that is on its way over a
+        kept-alive connection when this server closes it fails, and none is kept alive any more then.
+        """
+        self._farewell.said = True
+        await asyncio.sleep(self._notice_seconds)
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+
+
+class _Farewell:
+    """Once it is said, every answer asks its client to connect anew: to another replica."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.said = False
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_farewell(message: Message) -> None:
+            if self.said and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        await self._app(scope, receive, send_with_farewell)
 
 
 class _Server(uvicorn.Server):

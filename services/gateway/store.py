@@ -1,13 +1,16 @@
-"""The gateway's PostgreSQL: API keys and idempotency records."""
+"""The gateway's PostgreSQL: API keys, idempotency records, and the audit."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     Column,
     DateTime,
+    ForeignKey,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -30,6 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chassis.errors import Unavailable
 from chassis.identity import Identity, Role
+from gateway.audit import AuditCall, AuditRecord
 from gateway.idempotency import Attempt, RequestKey, StoredAnswer
 from gateway.keys import ApiKey
 from gateway.problems import IdempotencyKeyInUse, IdempotencyKeyReused
@@ -70,6 +74,29 @@ idempotency_records = Table(
     Column("media_type", Text),
     Column("body", LargeBinary),
     PrimaryKeyConstraint("tenant", "principal", "route", "key"),
+)
+
+audit_calls = Table(
+    "audit_calls",
+    metadata,
+    Column("call_id", Uuid, primary_key=True),
+    Column("called_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("tenant", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("trace_id", Text, nullable=False),
+)
+
+audit_outcomes = Table(
+    "audit_outcomes",
+    metadata,
+    Column("call_id", Uuid, ForeignKey(audit_calls.c.call_id), primary_key=True),
+    Column("ended_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("status", SmallInteger, nullable=False),
+    Column("note", Text, nullable=False),
 )
 
 
@@ -128,11 +155,11 @@ class PostgresKeys:
             return [_key(row) for row in await connection.execute(newest_first)]
 
     async def revoke(self, tenant: str, key_id: str, at: datetime) -> bool:
-        """Ends a key of the tenant; False where it has none of that id. Revoking twice keeps the first time."""
+        """Ends a key of the tenant; False where it has none of that id. Of two times the earlier one holds."""
         ended = (
             update(api_keys)
             .where(api_keys.c.tenant == tenant, api_keys.c.key_id == key_id)
-            .values(revoked_at=func.coalesce(api_keys.c.revoked_at, at))
+            .values(revoked_at=func.least(api_keys.c.revoked_at, at))
             .returning(api_keys.c.key_id)
         )
         async with _transaction(self._engine) as connection:
@@ -226,6 +253,41 @@ class PostgresRecords:
     async def _update(self, key: RequestKey, **values: Any) -> None:
         async with _transaction(self._engine) as connection:
             await connection.execute(update(idempotency_records).where(_same_key(key)).values(values))
+
+
+class PostgresAudit:
+    """`gateway.audit.AuditLog` in PostgreSQL. The service's role may add to both tables and read them, and no more."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def called(self, call: AuditCall) -> None:
+        """Writes a call down."""
+        async with _transaction(self._engine) as connection:
+            await connection.execute(insert(audit_calls).values(asdict(call)))
+
+    async def ended(self, call_id: UUID, status: int, note: str) -> None:
+        """Writes down what came of it."""
+        async with _transaction(self._engine) as connection:
+            await connection.execute(insert(audit_outcomes).values(call_id=call_id, status=status, note=note))
+
+    async def of_tenant(self, tenant: str, limit: int, before: UUID | None) -> Sequence[AuditRecord]:
+        """The tenant's calls, newest first."""
+        newest_first = (
+            select(audit_calls, audit_outcomes.c.status, audit_outcomes.c.note)
+            .outerjoin(audit_outcomes, audit_outcomes.c.call_id == audit_calls.c.call_id)
+            .where(audit_calls.c.tenant == tenant, *([audit_calls.c.call_id < before] if before else []))
+            .order_by(audit_calls.c.call_id.desc())
+            .limit(limit)
+        )
+        async with _transaction(self._engine) as connection:
+            rows = await connection.execute(newest_first)
+            return [_audit_record(row) for row in rows]
+
+
+def _audit_record(row: Row[Any]) -> AuditRecord:
+    call = AuditCall(**{field.name: getattr(row, field.name) for field in fields(AuditCall)})
+    return AuditRecord(call, row.called_at, row.status, row.note or "")
 
 
 def _same_key(key: RequestKey) -> Any:

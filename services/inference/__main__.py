@@ -56,7 +56,7 @@ async def serve(running: Process[InferenceSettings]) -> None:
             await asyncio.to_thread(shutil.rmtree, cache, ignore_errors=True)
 
     running.on_stop(close)
-    telemetry.watch_served(router.snapshot)
+    telemetry.watch_served(router.snapshot, lambda: rollout.released)
     await running.serve_grpc(register, [service.SERVICE, release_service.SERVICE])
     running.background(rollout.follow(), "releases")
     running.background(rollout.beat(), "heartbeat")

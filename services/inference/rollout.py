@@ -8,11 +8,13 @@ on serving, the reason is acknowledged for everyone to see, and it is tried agai
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from chassis import faults
 from chassis.errors import CasebookError, FailedPrecondition, NotFound, Unavailable
+from chassis.faults import Fault
 from inference import telemetry
 from inference.executor import Executor
 from inference.releases import REPLICA_TTL_SECONDS, Acknowledgement, Release, ReleaseStore
@@ -84,7 +86,7 @@ class Rollout:
         self._retiring: dict[asyncio.Task[None], tuple[str, str]] = {}
         self._pinned: set[tuple[str, str]] = set()
         self._unloaded: dict[str, str] = {}
-        self._released: set[str] = set()
+        self._released: dict[str, int] = {}
         self._unsent: dict[str, Acknowledgement] = {}
         self._started = False
         self._was_ready = asyncio.Event()
@@ -130,9 +132,14 @@ class Rollout:
         return self._started and not self.missing
 
     @property
+    def released(self) -> Mapping[str, int]:
+        """The newest release of every model, by its generation, as far as this replica has heard."""
+        return self._released
+
+    @property
     def missing(self) -> list[str]:
         """Models that should be served here and are not."""
-        wanted = self._released & self._repository.models.keys() - self._unloaded.keys()
+        wanted = self._released.keys() & self._repository.models.keys() - self._unloaded.keys()
         return sorted(wanted - self._router.routes.keys())
 
     def is_ready(self, model: str, version: str) -> bool:
@@ -148,7 +155,7 @@ class Rollout:
         """One step: everything that the releases name is loaded, everything else is retired."""
         async with self._lock:
             releases = await self._store.releases()
-            self._released = set(releases)
+            self._released = {model: release.generation for model, release in releases.items()}
             if not releases.keys() <= self._repository.models.keys():
                 await asyncio.to_thread(self._repository.scan)
             for model, release in releases.items():
@@ -223,7 +230,9 @@ class Rollout:
         if model in self._unloaded:
             return False
         route = self._router.routes.get(model)
-        if route is not None and route.release.generation == release.generation:
+        if route is not None and (
+            route.release.generation == release.generation or faults.ordered(Fault.WRONG_VERSION, model)
+        ):
             return False
         failure = self._failures.get(model)
         return failure is None or failure.generation != release.generation or time.monotonic() >= failure.retry_at

@@ -1,6 +1,9 @@
 """One version in service: the loaded model, the queue in front of it, and what is counted of it."""
 
+from collections.abc import Mapping, Sequence
+
 from casebook.oip import open_inference_pb2 as oip
+from chassis import faults
 from inference.batching import Batcher, BatchingPolicy, Call
 from inference.executor import LoadedModel
 from inference.repository import ModelFiles
@@ -23,7 +26,7 @@ class ServedVersion:
         self.policy = batching_policy(files.config, model.batches, queue_limit)
         self._batcher = Batcher(
             f"model {files.model} version {files.version}",
-            model.run,
+            self._run,
             model.slots,
             self.policy,
             self.statistics.batch_ran,
@@ -42,6 +45,10 @@ class ServedVersion:
     async def infer(self, call: Call) -> list[Array]:
         """The outputs that the call names. Raises what `Batcher.submit` and `LoadedModel.run` raise."""
         return await self._batcher.submit(call)
+
+    async def _run(self, inputs: Mapping[str, Array], outputs: Sequence[str], deadline: float) -> list[Array]:
+        await faults.slow_down(self.name)
+        return await self._model.run(inputs, outputs, deadline)
 
     async def retire(self, drain_seconds: float) -> bool:
         """Lets the calls that are here finish, then unloads. Says whether all of them did finish in that time."""

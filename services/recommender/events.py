@@ -59,7 +59,8 @@ class FeatureUpdates:
                 self._rows.write([applied.row])
         except OnlineStoreUnavailable as error:
             raise Unavailable("redis", str(error)) from error
-        metrics.events.add(1, {"action": action, "outcome": "taken in" if applied.fresh else "repeated"})
+        outcome, arm = "taken in" if applied.fresh else "repeated", tally.partition(":")[0]
+        metrics.events.add(1, {"action": action, "outcome": outcome, "arm": arm})
         self._read_out(tenant, applied)
 
     def _tally_of(self, event: Event[behaviour_pb2.BehaviourEvent], action: str) -> str:

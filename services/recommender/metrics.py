@@ -29,13 +29,20 @@ _stage = telemetry.latency_histogram("casebook.recommender.stage.duration", "Tim
 _candidates = _meter.create_counter(
     "casebook.recommender.candidates", description="Candidates that each channel brought, repeats between channels too."
 )
-_served = _meter.create_counter("casebook.recommender.served", description="Answers, by arm and versions.")
-_shown = _meter.create_counter("casebook.recommender.items.served", description="Items shown, by arm.")
+_served = _meter.create_counter(
+    "casebook.recommender.served", description="Answers, by arm and versions, and by whether a stage took its fallback."
+)
+_shown = _meter.create_counter(
+    "casebook.recommender.items.served", description="Items shown, by arm, and by whether they were put there to learn."
+)
 _degraded = _meter.create_counter("casebook.recommender.degraded", description="Fallbacks taken, by stage.")
 dropped = _meter.create_counter(
     "casebook.recommender.served.dropped", description="Answers that the log of what was served does not have, by why."
 )
-events = _meter.create_counter("casebook.recommender.events", description="Behaviour events, by action and outcome.")
+events = _meter.create_counter(
+    "casebook.recommender.events",
+    description="Behaviour events, by action and outcome, and by the arm of the recommendation that led to them.",
+)
 p_value = _meter.create_gauge(
     "casebook.recommender.experiment.p_value",
     description="Two-proportion z-test of an arm's click rate against the control's.",
@@ -83,8 +90,12 @@ class Coverage:
             _degraded.add(1, {"stage": text.partition(" ")[0].rstrip(":")})
         if answer.feature_age_seconds >= 0:
             _feature_age.record(answer.feature_age_seconds)
-        _served.add(1, {"arm": arm, "user_tower": query.user_tower, "ranker": ranked.version})
-        _shown.add(len(answer.items), {"arm": arm})
+        degraded = "true" if answer.degraded else "false"
+        versions = {"user_tower": query.user_tower, "ranker": ranked.version}
+        _served.add(1, {"arm": arm, "degraded": degraded, **versions})
+        explored = sum(item.exploration for item in answer.items)
+        _shown.add(explored, {"arm": arm, "exploration": "true"})
+        _shown.add(len(answer.items) - explored, {"arm": arm, "exploration": "false"})
 
     def _observe_coverage(self, _options: CallbackOptions) -> Iterable[Observation]:
         for (tenant, version), shown in list(self._shown.items()):

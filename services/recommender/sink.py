@@ -27,7 +27,9 @@ from casebook.recommender.v1 import events_pb2 as served_pb2
 from chassis import logs, telemetry
 from chassis.errors import Unavailable
 from chassis.events import EventProducer, PoisonMessage, burial
+from chassis.events import metrics as event_metrics
 from chassis.events.connection import client_options
+from chassis.events.consumer import LAG_SECONDS
 from chassis.events.envelope import Envelope, decode
 from recommender.events import BEHAVIOUR_TOPIC, SERVED_TOPIC
 from recommender.settings import RecommenderSettings
@@ -162,6 +164,7 @@ class Sink:
         self._producer = producer
         self._files, self._root = fsspec.core.url_to_fs(settings.sink_url)
         self._batches: dict[TopicPartition, _Batch] = {}
+        self._next_lag_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Consumes until `stop` is set, then writes what it holds. Raises Unavailable where no broker answers."""
@@ -181,9 +184,11 @@ class Sink:
                 for partition, records in consumer.poll(timeout_ms=POLL_MS).items():
                     self.take(partition, records)
                 self.write_due(consumer)
+                self._observe_lag(consumer)
             self.write_due(consumer, everything=True)
         finally:
             consumer.close(timeout_ms=2000)
+            event_metrics.forget_lag(GROUP)
 
     def take(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Turns records into rows of the partition's batch."""
@@ -196,6 +201,7 @@ class Sink:
             except PoisonMessage as error:
                 headers = burial.headers_of(record, GROUP, error.reason, 1)
                 self._producer.forward(burial.topic_of(record.topic), record.key, record.value, headers)
+                event_metrics.dead_letters.add(1, {"topic": record.topic, "group": GROUP})
             batch.next_offset = record.offset + 1
 
     def write_due(self, consumer: KafkaConsumer, *, everything: bool = False) -> None:
@@ -205,14 +211,33 @@ class Sink:
             full = len(batch.rows) >= self._settings.sink_batch_events
             if not (everything or full or now - batch.begun_at >= self._settings.sink_batch_seconds):
                 continue
+            started = time.monotonic()
             if batch.rows:
                 self.write(partition.topic, batch.rows)
+            event_metrics.process_duration.record(
+                time.monotonic() - started, {"topic": partition.topic, "group": GROUP, "outcome": "done"}
+            )
             try:
                 consumer.commit({partition: OffsetAndMetadata(batch.next_offset, "", -1)}, timeout_ms=5000)
             except KafkaError as error:
                 # The file stands; whoever reads these events again writes it again under the same name.
                 _log.warning("offsets are not committed", topic=partition.topic, why=str(error))
             self._batches.pop(partition, None)
+
+    def _observe_lag(self, consumer: KafkaConsumer) -> None:
+        if time.monotonic() < self._next_lag_at:
+            return
+        self._next_lag_at = time.monotonic() + LAG_SECONDS
+        try:
+            ends = consumer.end_offsets(list(consumer.assignment()), timeout_ms=1000)
+            positions = {tp: consumer.position(tp, timeout_ms=1000) for tp in ends}
+        except KafkaError as error:
+            _log.warning("the lag is not known", group=GROUP, why=str(error))
+            return
+        for tp, end in ends.items():
+            rows = self._batches[tp].rows if tp in self._batches else []
+            oldest = rows[0]["published_at"].timestamp() if rows else None
+            event_metrics.set_lag(GROUP, tp.topic, tp.partition, end - (positions[tp] or 0) + len(rows), oldest)
 
     def write(self, topic: str, rows: list[dict[str, Any]]) -> str:
         """Writes one file, whole or not at all; returns its path."""
@@ -256,6 +281,7 @@ class _OnRebalance(ConsumerRebalanceListener):
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Partitions may go to another member."""
         self._batches.clear()
+        event_metrics.forget_lag(GROUP)
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Partitions have come; they start at their committed offsets."""

@@ -132,8 +132,7 @@ class Store:
             statement = insert(ITEMS).on_conflict_do_nothing().returning(ITEMS)
             added = await connection.execute(statement, values)
             rows = added.all()
-            for row in rows:
-                await _announce(connection, tenant, _item(row))
+            await _announce(connection, tenant, *map(_item, rows))
         return len(rows)
 
     @asynccontextmanager
@@ -158,9 +157,17 @@ def item_message(item: CatalogueItem) -> catalogue_pb2.Item:
     return message
 
 
-async def _announce(connection: AsyncConnection, tenant: str, item: CatalogueItem) -> None:
-    changed = catalogue_pb2.ItemChanged(item=item_message(item), retired=item.retired)
-    await outbox.add_async(connection, CATALOGUE_TOPIC, f"{tenant}:{item.facts.item_id}", changed, tenant)
+async def _announce(connection: AsyncConnection, tenant: str, *items: CatalogueItem) -> None:
+    events = [
+        outbox.NewEvent(
+            CATALOGUE_TOPIC,
+            f"{tenant}:{item.facts.item_id}",
+            catalogue_pb2.ItemChanged(item=item_message(item), retired=item.retired),
+            tenant,
+        )
+        for item in items
+    ]
+    await outbox.add_many_async(connection, events)
 
 
 def _facts(facts: ItemFacts) -> dict[str, object]:

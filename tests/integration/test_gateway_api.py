@@ -9,13 +9,14 @@ import pytest
 from chassis import database
 from chassis.errors import Unavailable
 from chassis.identity import Role
+from gateway import audit
 from tests.unit.gateway.parts import running_gateway
 
 
 @pytest.fixture(scope="module")
 def database_url(postgres):
     urls = postgres.create_database("gateway")
-    database.migrate("gateway", urls.owner, urls.service)
+    database.migrate("gateway", urls.owner, urls.service, audit.TABLES)
     return urls.service
 
 
@@ -136,6 +137,8 @@ ROUTES = [
     ("POST", "/v1/keys", {"principal": "p", "roles": ["viewer"]}, Role.ADMIN),
     ("GET", "/v1/keys", None, Role.ADMIN),
     ("DELETE", "/v1/keys/x", None, Role.ADMIN),
+    ("POST", "/v1/keys/x:rotate", {}, Role.ADMIN),
+    ("GET", "/v1/audit", None, Role.ADMIN),
 ]
 
 

@@ -21,7 +21,7 @@ def api(postgres, redis_url):
         yield api
 
 
-DOCUMENT = schemathesis.openapi.from_dict(create_app(Dependencies(GatewaySettings(), *[None] * 8)).openapi())
+DOCUMENT = schemathesis.openapi.from_dict(create_app(Dependencies(GatewaySettings(), *[None] * 9)).openapi())
 OPERATIONS = {result.ok().label: result.ok() for result in DOCUMENT.get_all_operations() if "/v1/" in result.ok().path}
 CHECKS = [
     checks.not_a_server_error,

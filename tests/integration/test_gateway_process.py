@@ -194,4 +194,5 @@ async def test_a_drain_answers_what_is_in_flight(environment, services, folder):
 
         response = await request
         assert response.status_code == 200
+        assert response.headers["connection"] == "close", "the client's next request goes elsewhere"
         assert await asyncio.to_thread(process.wait, 20) == 0

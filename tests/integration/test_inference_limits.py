@@ -83,7 +83,7 @@ async def test_a_drain_answers_what_is_in_flight(start):
         calls = [asyncio.ensure_future(code(infer(stub))) for _ in range(4)]
 
         async def accepted():
-            line = 'casebook_rpc_server_in_flight{method="ModelInfer",service="inference.GRPCInferenceService"} 4.0'
+            line = 'casebook_rpc_server_in_flight{method="ModelInfer",rpc_service="inference.GRPCInferenceService"} 4.0'
             return line in await asyncio.to_thread(server.metrics)
 
         await until("the calls to be accepted", accepted)

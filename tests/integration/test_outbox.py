@@ -11,7 +11,7 @@ from chassis import inbox, outbox
 from chassis.database import connect, connect_blocking
 from chassis.errors import LimitExceeded
 from chassis.events import EventProducer
-from chassis.outbox import OUTBOX, Relay
+from chassis.outbox import OUTBOX, NewEvent, Relay
 from tests.fixtures.kafka import running, wait_until
 from tests.fixtures.ledger import Ledger, spawn
 
@@ -82,6 +82,30 @@ async def test_event_is_added_on_an_asyncio_connection_too(kafka, database, engi
     headers = dict(kafka.records(topic)[0].headers)
     assert (headers["ce_id"], headers["ce_tenant"]) == (b"e-1", b"acme")
     assert headers["ce_type"] == b"casebook.behaviour.v1.BehaviourEvent"
+
+
+def test_many_events_are_added_at_once_in_their_order(kafka, engine, ledger, relay):
+    topic = kafka.topic()
+    events = [NewEvent(topic, "acme:u1", BehaviourEvent(item_id=f"i{number}"), "acme") for number in range(150)]
+
+    with engine.begin() as connection:
+        ids = outbox.add_many(connection, events)
+        assert outbox.add_many(connection, []) == []
+
+    assert relay.relay_once() == (150, 150)
+    assert items(kafka, topic) == [f"i{number}" for number in range(150)]
+    assert [dict(record.headers)["ce_id"].decode() for record in kafka.records(topic)] == ids
+
+
+def test_one_that_is_too_large_keeps_the_others_out(engine, ledger):
+    sizes = (10, 1_000_000)
+
+    with engine.begin() as connection, pytest.raises(LimitExceeded):
+        outbox.add_many(
+            connection, [NewEvent("a.v1", "k", BehaviourEvent(item_id="i" * size), "acme") for size in sizes]
+        )
+
+    assert waiting(engine) == 0
 
 
 def test_order_of_a_key_is_kept_over_batches_and_rounds(kafka, engine, ledger, relay):

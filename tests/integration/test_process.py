@@ -141,6 +141,8 @@ async def test_it_is_not_ready_before_its_checks_hold(example):
     await until("the process to be ready", example.is_ready)
     assert await example.health() == "SERVING"
     assert await example.health("casebook.recommender.v1.RecommenderService") == "SERVING"
+    assert example.ask("/readyz/casebook.recommender.v1.RecommenderService") == (200, json.dumps({"ready": True}))
+    assert example.ask("/readyz/nobody")[0] == 404
 
 
 async def test_it_drains_on_sigterm_and_finishes_what_is_in_flight(example, tmp_path):
@@ -186,7 +188,7 @@ async def test_metrics_carry_service_method_and_code(example):
     _, metrics = example.ask("/metrics")
     assert (
         'casebook_rpc_server_duration_seconds_count{code="OK",method="GetItem",'
-        'service="casebook.recommender.v1.RecommenderService"} 1.0' in metrics
+        'rpc_service="casebook.recommender.v1.RecommenderService"} 1.0' in metrics
     )
 
 

@@ -9,6 +9,7 @@ keeps it in its group (`max.poll.interval.ms`). A partition that waits holds its
 again, so a stuck partition takes no room from the others.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ from kafka.errors import (
     UnknownMemberIdError,
 )
 
-from chassis import logs
+from chassis import faults, logs
 from chassis.errors import CasebookError, Unavailable
 from chassis.events import burial, metrics, tracing
 from chassis.events.connection import client_options, connect_consumer
@@ -34,6 +35,7 @@ from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
 from chassis.events.lanes import Lane, Lanes
 from chassis.events.producer import EventProducer
 from chassis.events.retries import Retries
+from chassis.faults import Fault
 from chassis.identity import acting_as, service_identity
 from chassis.settings import Settings
 
@@ -99,6 +101,22 @@ class EventConsumer:
         Waits for a broker where none answers. Raises kafka.errors.KafkaError for what no waiting mends (a group that it
         may not join): the process is to end and be seen.
         """
+        try:
+            while not stop.is_set():
+                if self._lost:
+                    stop.wait(POLL_SECONDS)
+                else:
+                    self._consume(stop)
+        finally:
+            if self._owns_producer:
+                self._producer.close()
+
+    @property
+    def _lost(self) -> bool:
+        return faults.ordered(Fault.LOST_CONSUMER, self.group) is not None
+
+    def _consume(self, stop: threading.Event) -> None:
+        """One membership of the group, from joining it to leaving it."""
         consumer = connect_consumer(
             stop,
             **client_options(self._settings, self.group),
@@ -114,7 +132,7 @@ class EventConsumer:
             return
         try:
             consumer.subscribe(list(self._handlers), listener=_OnRebalance(self, self._lanes))
-            while not stop.is_set():
+            while not stop.is_set() and not self._lost:
                 self._take(consumer)
                 self._handle_for_a_slice(stop)
                 self._commit(consumer)
@@ -122,8 +140,6 @@ class EventConsumer:
         finally:
             consumer.close(timeout_ms=5000)
             metrics.forget_lag(self.group)
-            if self._owns_producer:
-                self._producer.close()
 
     def _take(self, consumer: KafkaConsumer) -> None:
         """Polls for as many records as there is room for; a full consumer polls all the same, to stay in its group."""
@@ -146,6 +162,9 @@ class EventConsumer:
             self._lanes.add(partition, records)
 
     def _handle_for_a_slice(self, stop: threading.Event) -> None:
+        if faults.ordered(Fault.STALE_FEATURES, self.group):
+            stop.wait(POLL_SECONDS)
+            return
         until = time.monotonic() + SLICE_SECONDS
         while ready := self._lanes.ready(time.monotonic()):
             for partition, lane in ready:
@@ -189,6 +208,8 @@ class EventConsumer:
         ):
             message = decode(handler.message_class, envelope, record.value)
             handler.function(Event(record.topic, record.partition, record.offset, key, envelope, message, attempts))
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("an event was handled", topic=record.topic, group=self.group, event_id=envelope.id)
         age = (datetime.now(UTC) - envelope.time).total_seconds()
         metrics.event_age.record(max(0.0, age), {"topic": record.topic, "group": self.group})
 
@@ -247,7 +268,8 @@ class EventConsumer:
             _log.warning("the lag is not known", group=self.group, why=str(error))
             return
         for tp, end in ends.items():
-            metrics.set_lag(self.group, tp.topic, tp.partition, end - (positions[tp] or 0) + self._lanes.held(tp))
+            behind = end - (positions[tp] or 0) + self._lanes.held(tp)
+            metrics.set_lag(self.group, tp.topic, tp.partition, behind, self._lanes.oldest(tp))
 
 
 class _OnRebalance(ConsumerRebalanceListener):

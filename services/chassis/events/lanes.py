@@ -64,6 +64,11 @@ class Lanes:
         lane = self._by_partition.get(partition)
         return len(lane.records) if lane else 0
 
+    def oldest(self, partition: TopicPartition) -> float | None:
+        """When the first record held of a partition was published, in seconds since the epoch."""
+        lane = self._by_partition.get(partition)
+        return lane.records[0].timestamp / 1000.0 if lane and lane.records else None
+
     def add(self, partition: TopicPartition, records: Iterable[ConsumerRecord]) -> None:
         """Appends records just fetched."""
         self._by_partition.setdefault(partition, Lane()).records.extend(records)

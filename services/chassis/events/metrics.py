@@ -1,5 +1,6 @@
 """RED metrics of every topic, and how far a group is behind."""
 
+import time
 from collections.abc import Iterable
 
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -26,17 +27,20 @@ dead_letters = _meter.create_counter(
     "casebook.event.dead.letters", description="Events written to a dead-letter topic, by topic and group."
 )
 
-_lag: dict[tuple[str, str, int], int] = {}
+_lag: dict[tuple[str, str, int], tuple[int, float | None]] = {}
 
 
-def set_lag(group: str, topic: str, partition: int, events: int) -> None:
-    """Events of the partition whose effect `group` has not had yet."""
-    _lag[(group, topic, partition)] = events
+def set_lag(group: str, topic: str, partition: int, events: int, oldest: float | None) -> None:
+    """Events of the partition whose effect `group` has not had yet, and when the first that it holds was published.
+
+    `oldest` is in seconds since the epoch, None where the group holds none.
+    """
+    _lag[(group, topic, partition)] = events, oldest
 
 
 def lag(group: str, topic: str, partition: int) -> int | None:
     """What was measured last; None where this process does not hold the partition."""
-    return _lag.get((group, topic, partition))
+    return _lag.get((group, topic, partition), (None,))[0]
 
 
 def forget_lag(group: str) -> None:
@@ -46,8 +50,14 @@ def forget_lag(group: str) -> None:
 
 
 def _observe_lag(_options: CallbackOptions) -> Iterable[Observation]:
-    for (group, topic, partition), events in list(_lag.items()):
+    for (group, topic, partition), (events, _) in list(_lag.items()):
         yield Observation(events, {"group": group, "topic": topic, "partition": str(partition)})
+
+
+def _observe_oldest(_options: CallbackOptions) -> Iterable[Observation]:
+    for (group, topic, partition), (_, oldest) in list(_lag.items()):
+        age = 0.0 if oldest is None else max(0.0, time.time() - oldest)
+        yield Observation(age, {"group": group, "topic": topic, "partition": str(partition)})
 
 
 _meter.create_observable_gauge(
@@ -55,4 +65,10 @@ _meter.create_observable_gauge(
     unit="{event}",
     callbacks=[_observe_lag],
     description="Events that a consumer group has not handled yet, by group, topic and partition.",
+)
+_meter.create_observable_gauge(
+    "casebook.consumer.oldest",
+    unit="s",
+    callbacks=[_observe_oldest],
+    description="How long ago the first event that a group holds was published; looked at every five seconds.",
 )

@@ -6,6 +6,6 @@ under the same event id, which consumers deduplicate by (chassis/inbox.py).
 """
 
 from chassis.outbox.relay import Relay
-from chassis.outbox.table import OUTBOX, add, add_async
+from chassis.outbox.table import OUTBOX, NewEvent, add, add_async, add_many, add_many_async
 
-__all__ = ["OUTBOX", "Relay", "add", "add_async"]
+__all__ = ["OUTBOX", "NewEvent", "Relay", "add", "add_async", "add_many", "add_many_async"]

@@ -1,6 +1,9 @@
-"""The table that events wait in, and adding one to the caller's transaction."""
+"""The table that events wait in, and adding to it in the caller's transaction."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf.message import Message
 from sqlalchemy import (
@@ -10,7 +13,6 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Index,
-    Insert,
     LargeBinary,
     MetaData,
     Table,
@@ -48,6 +50,40 @@ Index("outbox_unpublished", OUTBOX.c.id, postgresql_where=OUTBOX.c.published_at.
 Index("outbox_published", OUTBOX.c.published_at, postgresql_where=OUTBOX.c.published_at.is_not(None))
 
 
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event that is to be published once the caller's transaction has been committed."""
+
+    topic: str
+    key: str
+    message: Message
+    tenant: str
+    event_id: str = ""
+    """A new one where it is empty."""
+    time: datetime | None = None
+    """Now where there is none."""
+
+
+def add_many(connection: Connection, events: Sequence[NewEvent]) -> list[str]:
+    """Adds events to the caller's transaction in one round trip; returns their ids. Raises LimitExceeded.
+
+    Events of one key are published in the order in which they were added where the transactions that add them exclude
+    each other: take the lock on the key's own row before calling this.
+    """
+    rows = [_row(event) for event in events]
+    if rows:
+        connection.execute(insert(OUTBOX), rows)
+    return [row["event_id"] for row in rows]
+
+
+async def add_many_async(connection: AsyncConnection, events: Sequence[NewEvent]) -> list[str]:
+    """The same on an asyncio connection."""
+    rows = [_row(event) for event in events]
+    if rows:
+        await connection.execute(insert(OUTBOX), rows)
+    return [row["event_id"] for row in rows]
+
+
 def add(
     connection: Connection,
     topic: str,
@@ -55,17 +91,11 @@ def add(
     message: Message,
     tenant: str,
     *,
-    event_id: str | None = None,
+    event_id: str = "",
     time: datetime | None = None,
 ) -> str:
-    """Adds an event to the caller's transaction and returns its id. Raises LimitExceeded where it is too large.
-
-    Events of one key are published in the order in which they were added where the transactions that add them exclude
-    each other: take the lock on the key's own row before calling this.
-    """
-    event_id = event_id or new_event_id()
-    connection.execute(_insertion(topic, key, message, tenant, event_id, time))
-    return event_id
+    """The same for one event; returns its id."""
+    return add_many(connection, [NewEvent(topic, key, message, tenant, event_id, time)])[0]
 
 
 async def add_async(
@@ -75,26 +105,25 @@ async def add_async(
     message: Message,
     tenant: str,
     *,
-    event_id: str | None = None,
+    event_id: str = "",
     time: datetime | None = None,
 ) -> str:
-    """The same on an asyncio connection."""
-    event_id = event_id or new_event_id()
-    await connection.execute(_insertion(topic, key, message, tenant, event_id, time))
-    return event_id
+    """The same for one event on an asyncio connection."""
+    [added] = await add_many_async(connection, [NewEvent(topic, key, message, tenant, event_id, time)])
+    return added
 
 
-def _insertion(topic: str, key: str, message: Message, tenant: str, event_id: str, time: datetime | None) -> Insert:
-    payload = message.SerializeToString()
+def _row(event: NewEvent) -> dict[str, Any]:
+    payload = event.message.SerializeToString()
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise LimitExceeded(f"an event of {len(payload)} bytes for {topic}", f"{MAX_PAYLOAD_BYTES} bytes")
-    return insert(OUTBOX).values(
-        topic=topic,
-        key=key,
-        tenant=tenant,
-        event_id=event_id,
-        event_type=message.DESCRIPTOR.full_name,
-        payload=payload,
-        occurred_at=time or datetime.now(UTC),
-        traceparent=telemetry.current_traceparent(),
-    )
+        raise LimitExceeded(f"an event of {len(payload)} bytes for {event.topic}", f"{MAX_PAYLOAD_BYTES} bytes")
+    return {
+        "topic": event.topic,
+        "key": event.key,
+        "tenant": event.tenant,
+        "event_id": event.event_id or new_event_id(),
+        "event_type": event.message.DESCRIPTOR.full_name,
+        "payload": payload,
+        "occurred_at": event.time or datetime.now(UTC),
+        "traceparent": telemetry.current_traceparent(),
+    }

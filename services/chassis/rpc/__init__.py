@@ -2,6 +2,6 @@
 
 from chassis.rpc.client import connect
 from chassis.rpc.deadline import remaining_seconds
-from chassis.rpc.server import create_server
+from chassis.rpc.server import create_server, listen
 
-__all__ = ["connect", "create_server", "remaining_seconds"]
+__all__ = ["connect", "create_server", "listen", "remaining_seconds"]

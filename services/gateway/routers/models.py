@@ -9,10 +9,10 @@ from chassis.identity import Role
 from gateway import schemas, translation
 from gateway.access import needs
 from gateway.dependencies import Given
-from gateway.edge import IdempotentRoute
+from gateway.edge import AuditedIdempotentRoute
 from gateway.openapi import IDEMPOTENT, WITH_BODY, documented
 
-router = APIRouter(prefix="/v1", tags=["Models"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1", tags=["Models"], route_class=AuditedIdempotentRoute)
 
 OPERATOR = [needs(Role.OPERATOR)]
 VIEWER = [needs(Role.VIEWER)]

@@ -28,11 +28,13 @@ class Servicer(rpc.RecommenderServiceServicer):
 
     def __init__(self):
         self.seen = []
+        self.connections = set()
         self.answer = None
         self.cancelled = asyncio.Event()
 
     async def GetItem(self, request, context):
         self.seen.append((current_identity(), remaining_seconds()))
+        self.connections.add(context.peer())
         if request.item_id == "missing":
             raise NotFound("item", request.item_id)
         if request.item_id == "invalid":
@@ -182,6 +184,13 @@ async def test_a_message_over_the_limit_is_refused():
 
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert servicer.seen == []
+
+
+async def test_connections_are_renewed_and_no_call_fails_by_it():
+    async with running(connection_age_seconds=1) as (servicer, stub, _), asyncio.timeout(20):
+        with acting_as(ANNA):
+            while len(servicer.connections) < 4:
+                await asyncio.gather(*(stub.GetItem(pb.GetItemRequest(item_id="1")) for _ in range(8)))
 
 
 @pytest.fixture

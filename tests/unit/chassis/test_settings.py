@@ -16,6 +16,11 @@ from chassis.settings import Settings, load
         ("CASEBOOK_LOG_LEVEL", "LOUD", "should match pattern"),
         ("CASEBOOK_TRACE_SAMPLE_RATIO", "2", "less than or equal to 1"),
         ("CASEBOOK_KAFKA_API_VERSION", "latest", "should match pattern"),
+        ("CASEBOOK_TLS_CA_FILE", "/nowhere/ca.pem", "/nowhere/ca.pem: No such file or directory"),
+        ("CASEBOOK_TLS_KEY_FILE", __file__, "goes with CASEBOOK_TLS_CERT_FILE"),
+        ("CASEBOOK_TLS_CLIENT_CA_FILE", __file__, "needs CASEBOOK_TLS_CERT_FILE"),
+        ("CASEBOOK_KAFKA_SECURITY_PROTOCOL", "TLS", "should be 'PLAINTEXT', 'SSL'"),
+        ("CASEBOOK_KAFKA_SASL_MECHANISM", "PLAIN", "may not be set with CASEBOOK_KAFKA_SECURITY_PROTOCOL=PLAINTEXT"),
     ],
 )
 def test_a_wrong_value_stops_with_one_line_naming_the_variable(variable, value, says, monkeypatch, capsys):
@@ -28,6 +33,17 @@ def test_a_wrong_value_stops_with_one_line_naming_the_variable(variable, value, 
     assert stopped.value.code == 2
     assert line.startswith(f"{variable}: ")
     assert says in line
+
+
+def test_what_a_sasl_protocol_needs_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("CASEBOOK_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("CASEBOOK_KAFKA_USERNAME", "gateway")
+
+    with pytest.raises(SystemExit):
+        load(Settings)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["CASEBOOK_KAFKA_SASL_MECHANISM", "CASEBOOK_KAFKA_PASSWORD"]
 
 
 def test_every_wrong_value_has_its_line(monkeypatch, capsys):

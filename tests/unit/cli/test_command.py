@@ -31,6 +31,8 @@ def test_the_help_imports_nothing_that_takes_long() -> None:
             ["keys", "create", "storefront", "--role", "viewer"],
             "nothing runs in the data folder: give the API's --gateway",
         ),
+        (["walk"], "nothing runs in the data folder: give the API's --gateway"),
+        (["keys", "show"], "api-key is missing: give an administrator's key"),
         (["trace", "0" * 32], "no trace 00000000000000000000000000000000 in"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -32,7 +32,7 @@ from gateway.publishing import Publisher
 from gateway.ratelimit import Quota, RateLimiter
 from gateway.server import HttpServer
 from gateway.settings import GatewaySettings
-from gateway.store import PostgresKeys, PostgresRecords
+from gateway.store import PostgresAudit, PostgresKeys, PostgresRecords
 
 TOKEN_KEYS = "test:" + "k" * 32
 
@@ -110,6 +110,7 @@ class FakeReleases(releases_rpc.ReleaseServiceServicer):
 
     release: releases.Release = field(default_factory=lambda: releases.Release(model="din", stable="1", complete=True))
     changes: list[releases.Change] = field(default_factory=list)
+    answers_after_seconds: float = 0.0
 
     async def ListModels(self, request, context):
         return releases.ListModelsResponse(models=[self._model()])
@@ -137,6 +138,7 @@ class FakeReleases(releases_rpc.ReleaseServiceServicer):
 
     async def SetShadow(self, request, context):
         self._known(request.model, request.version or "1")
+        await asyncio.sleep(self.answers_after_seconds)
         self._change("shadow", request.reason, shadow=request.version)
         return releases.SetShadowResponse(release=self.release)
 
@@ -219,7 +221,7 @@ class MemoryKeys:
         key = self.keys.get(key_id)
         if key is None or key.identity.tenant != tenant:
             return False
-        self.keys[key_id] = replace(key, revoked_at=key.revoked_at or at)
+        self.keys[key_id] = replace(key, revoked_at=min(key.revoked_at or at, at))
         return True
 
 
@@ -292,6 +294,7 @@ async def running_gateway(
             keys=KeyRing(PostgresKeys(engine), configured.key_cache_seconds),
             rate_limiter=RateLimiter(redis, Quota(configured.rate_limit_per_second, configured.rate_limit_burst)),
             records=PostgresRecords(engine, timedelta(hours=configured.idempotency_hours)),
+            audit=PostgresAudit(engine),
             readiness=Readiness(),
             clock=lambda: datetime.now(UTC),
         )

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from chassis.errors import NotFound, Unauthenticated
+from chassis.errors import FailedPrecondition, NotFound, Unauthenticated
 from chassis.identity import Identity, Role
 from gateway.keys import CACHED_KEYS, Credential, KeyRing
 from tests.unit.gateway.parts import Clock, MemoryKeys
@@ -103,6 +103,52 @@ async def test_a_key_revoked_on_another_replica_ends_when_the_trust_does(ring, s
 
     with pytest.raises(Unauthenticated):
         await ring.authenticate(credential)
+
+
+async def test_a_key_that_is_revoked_with_grace_works_until_the_grace_is_over(ring, clock):
+    credential, key = await ring.create(SHOP, "admin", expires_at=None)
+
+    await ring.revoke("acme", key.key_id, grace=timedelta(seconds=60))
+    clock.pass_seconds(59)
+    await ring.authenticate(credential)
+    clock.pass_seconds(1)
+
+    with pytest.raises(Unauthenticated):
+        await ring.authenticate(credential)
+
+
+async def test_a_grace_may_be_cut_short_and_not_drawn_out(ring, clock):
+    credential, key = await ring.create(SHOP, "admin", expires_at=None)
+
+    for grace in (60, 5, 60):
+        await ring.revoke("acme", key.key_id, grace=timedelta(seconds=grace))
+    clock.pass_seconds(5)
+
+    with pytest.raises(Unauthenticated):
+        await ring.authenticate(credential)
+
+
+async def test_while_a_key_is_rotated_both_work_for_the_same_identity(ring, clock):
+    old, key = await ring.create(SHOP, "admin", expires_at=None)
+
+    new, made = await ring.rotate("acme", key.key_id, "admin", None, grace=timedelta(seconds=60))
+
+    assert made.identity == SHOP
+    assert [(await ring.authenticate(each)).identity for each in (old, new)] == [SHOP, SHOP]
+    clock.pass_seconds(60)
+    await ring.authenticate(new)
+    with pytest.raises(Unauthenticated):
+        await ring.authenticate(old)
+
+
+async def test_a_key_that_has_ended_or_is_anothers_is_not_rotated(ring, clock):
+    _, key = await ring.create(SHOP, "admin", expires_at=clock() + timedelta(seconds=5))
+
+    with pytest.raises(NotFound):
+        await ring.rotate("other", key.key_id, "admin", None, timedelta(0))
+    clock.pass_seconds(5)
+    with pytest.raises(FailedPrecondition, match="it has ended"):
+        await ring.rotate("acme", key.key_id, "admin", None, timedelta(0))
 
 
 async def test_a_tenant_cannot_revoke_another_tenants_key(ring):

@@ -1,10 +1,10 @@
-"""`casebook prepare`: the shipped models in the data folder."""
+"""The models that came with this version, in a model repository."""
 
 from pathlib import Path
 
 import pytest
 
-from cli.prepare import copy_models
+from cli.shipped_models import copy_models
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Load on a running Casebook, and what it says about it. README.md says how to run it."""

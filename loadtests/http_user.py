@@ -1,0 +1,59 @@
+"""Whoever holds an API key, over HTTP."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from locust import FastHttpUser, events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import MasterRunner
+
+from loadtests.people import People
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: LocustArgumentParser) -> None:
+    """The key. All users share it, and so its rate limit."""
+    key_file = os.environ.get("CASEBOOK_API_KEY_FILE", "")
+    key = os.environ.get("CASEBOOK_API_KEY") or (Path(key_file).read_text().strip() if key_file else "")
+    help_text = "API key [CASEBOOK_API_KEY, CASEBOOK_API_KEY_FILE]"
+    parser.add_argument("--api-key", default=key, is_secret=True, help=help_text)
+
+
+@events.init.add_listener
+def check_key(environment: Environment, **_: Any) -> None:
+    """Stops before the first request where every one would be refused. A master sends none."""
+    options = environment.parsed_options
+    http = any(issubclass(user, ApiUser) for user in environment.user_classes)
+    if http and options is not None and not options.api_key and not isinstance(environment.runner, MasterRunner):
+        raise SystemExit("no API key: give --api-key, CASEBOOK_API_KEY or CASEBOOK_API_KEY_FILE")
+
+
+class ApiUser(FastHttpUser):
+    """Sends JSON with the key. `--host`, or CASEBOOK_GATEWAY, is where to."""
+
+    abstract = True
+    host = os.environ.get("CASEBOOK_GATEWAY", "http://127.0.0.1:8080")
+    network_timeout = 10.0
+    connection_timeout = 5.0
+
+    def on_start(self) -> None:
+        """Its own source of chance."""
+        self.people = People(self.environment.parsed_options)
+        self.chance = self.people.chance
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """One request; the answer, or nothing where it failed (Locust has counted it)."""
+        return self._ask("POST", path, path, json=body)
+
+    def get(self, route: str, **values: str) -> dict[str, Any]:
+        """The same for a route such as "/v1/users/{user_id}/history", which is what it is counted under."""
+        return self._ask("GET", route.format(**values), route)
+
+    def _ask(self, method: str, path: str, name: str, **more: Any) -> dict[str, Any]:
+        options = self.environment.parsed_options
+        headers = {"Authorization": f"Bearer {options.api_key if options else ''}"}
+        with self.rest(method, path, name=name, headers=headers, **more) as response:
+            answered = response.status_code and response.status_code < 400 and response.js
+            return dict(response.js) if answered else {}

@@ -1,0 +1,176 @@
+"""What the system says of itself while it is loaded: two looks at every process's /metrics, and the difference.
+
+A look only fetches: parsing the pages takes the load generator half a second of CPU, which is spent at the end.
+"""
+
+import os
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+FETCH_SECONDS = 3.0
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+"""Values by metric and labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where to look."""
+
+    metrics: Mapping[str, str]
+    """The operators' port, host:port, of each process by name."""
+    pids: Mapping[str, int]
+    """Processes of this machine without such a port, by name: Redis, PostgreSQL."""
+
+    @classmethod
+    def parse(cls, metrics: str, pids: str) -> "Sources":
+        """Reads "name=host:port,..." and "name=pid,...". Raises ValueError."""
+        return cls(_pairs("metrics", metrics), {name: int(pid) for name, pid in _pairs("pids", pids).items()})
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics or self.pids)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What could be seen at one moment."""
+
+    at: float
+    pages: Mapping[str, str]
+    """/metrics of each process that answered."""
+    cpu_seconds: Mapping[str, float]
+    """Of the processes that have no such page."""
+    machine_busy_seconds: float
+    """Of all cores of the machine that looks."""
+    load_average: float
+
+
+def look(sources: Sources) -> Look:
+    """Fetches every page. A process that does not answer is left out: it may be down, which the errors will say."""
+    pages = {}
+    for name, address in sources.metrics.items():
+        try:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=FETCH_SECONDS) as answer:
+                pages[name] = answer.read().decode()
+        except OSError:
+            continue
+    cpu = {name: seconds for name, pid in sources.pids.items() if (seconds := _cpu_seconds(pid)) is not None}
+    times = psutil.cpu_times()
+    busy = times.user + times.nice + times.system + getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0)
+    return Look(time.monotonic(), pages, cpu, busy, os.getloadavg()[0])
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What happened between two looks."""
+
+    before: Look
+    after: Look
+
+    @property
+    def seconds(self) -> float:
+        """Between the looks."""
+        return self.after.at - self.before.at
+
+    @property
+    def machine_cores(self) -> float:
+        """How many cores of the machine that looks were busy, whoever used them."""
+        return (self.after.machine_busy_seconds - self.before.machine_busy_seconds) / self.seconds
+
+    @cached_property
+    def cores(self) -> dict[str, float]:
+        """How many cores each process used, the largest first. One that was started anew in between is left out."""
+        now, then = self._cpu(self.after, self._after), self._cpu(self.before, self._before)
+        used = {name: (now[name] - then[name]) / self.seconds for name in now if name in then}
+        return dict(sorted(((name, cores) for name, cores in used.items() if cores >= 0), key=lambda pair: -pair[1]))
+
+    def count(self, metric: str, labels: Mapping[str, str]) -> float:
+        """How many observations a histogram got, all processes together."""
+        return self._growth(f"{metric}_count", labels)
+
+    def total(self, metric: str, labels: Mapping[str, str]) -> float:
+        """The sum of what a histogram got."""
+        return self._growth(f"{metric}_sum", labels)
+
+    def gauges(self, metric: str, by: str) -> dict[str, tuple[float, float]]:
+        """A gauge before and after, by a label's value, all processes together."""
+        found: dict[str, tuple[float, float]] = {}
+        for place, pages in enumerate((self._before, self._after)):
+            for series in pages.values():
+                for (name, labels), value in series.items():
+                    if name == metric:
+                        key = dict(labels).get(by, "")
+                        pair = found.get(key, (0.0, 0.0))
+                        found[key] = (pair[0] + value, pair[1]) if place == 0 else (pair[0], pair[1] + value)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """For summary.json."""
+        return {
+            "machine_cores": round(self.machine_cores, 3),
+            "load_average": round(self.after.load_average, 2),
+            "cores": {name: round(cores, 4) for name, cores in self.cores.items()},
+        }
+
+    def _growth(self, metric: str, labels: Mapping[str, str]) -> float:
+        wanted = set(labels.items())
+
+        def value(pages: Mapping[str, Series]) -> float:
+            return sum(
+                value
+                for series in pages.values()
+                for (name, has), value in series.items()
+                if name == metric and wanted <= has
+            )
+
+        return value(self._after) - value(self._before)
+
+    @staticmethod
+    def _cpu(look: Look, pages: Mapping[str, Series]) -> dict[str, float]:
+        key = ("process_cpu_seconds_total", frozenset[tuple[str, str]]())
+        return {name: series[key] for name, series in pages.items() if key in series} | dict(look.cpu_seconds)
+
+    @cached_property
+    def _before(self) -> dict[str, Series]:
+        return {name: parse(page) for name, page in self.before.pages.items()}
+
+    @cached_property
+    def _after(self) -> dict[str, Series]:
+        return {name: parse(page) for name, page in self.after.pages.items()}
+
+
+def parse(page: str) -> Series:
+    """The samples of a /metrics page, but for the buckets."""
+    text = "\n".join(line for line in page.splitlines() if "_bucket{" not in line)
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    """Of a process and those below it; None once it has ended."""
+    try:
+        process = psutil.Process(pid)
+        times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    except psutil.Error:
+        return None
+    return float(sum(each.user + each.system for each in times))
+
+
+def _pairs(option: str, text: str) -> dict[str, str]:
+    pairs = {}
+    for entry in filter(None, (entry.strip() for entry in text.split(","))):
+        name, separator, value = entry.partition("=")
+        if not separator or not name or not value:
+            raise ValueError(f"--{option}: {entry!r} is not name=value")
+        pairs[name] = value
+    return pairs
