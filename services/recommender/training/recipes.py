@@ -21,7 +21,7 @@ class RankerRecipe:
     """How the ranker is trained: negatives for each event, of either kind, beside the disliked events.
 
     `warm_start`: item embeddings begin as the item tower's vectors, not at random. `events`: liked and disliked events
-    taken at random from the training part; of MovieLens-100K's 71,000 these are nearly all.
+    taken at random from the training part, of MovieLens-100K's 71,000.
     """
 
     uniform_negatives: int
