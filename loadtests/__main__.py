@@ -116,7 +116,8 @@ def _locust(home: Home, folder: Path, more: Sequence[str]) -> int:
     command = [
         *(sys.executable, "-m", "locust", "-f", LOCUSTFILES, "--headless", "--only-summary", "--loglevel", "WARNING"),
         *("--html", str(folder / "report.html"), "--csv", str(folder / "locust"), "--csv-full-history"),
-        *("--summary", str(folder / "summary.json"), "--pids", _pids(home), *more),
+        *("--summary", str(folder / "summary.json"), "--json-file", str(folder / "locust.json")),
+        *("--pids", _pids(home), *more),
     ]
     load = os.getloadavg()[0]
     console.print(f"[bold]Loading {addresses['CASEBOOK_GATEWAY']}[/] (load average {load:.1f} before it) …")

@@ -1,24 +1,13 @@
 """Whoever holds an API key, over HTTP."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from locust import FastHttpUser, events
-from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from loadtests.people import People
-
-
-@events.init_command_line_parser.add_listener
-def add_options(parser: LocustArgumentParser) -> None:
-    """The key. All users share it, and so its rate limit."""
-    key_file = os.environ.get("CASEBOOK_API_KEY_FILE", "")
-    key = os.environ.get("CASEBOOK_API_KEY") or (Path(key_file).read_text().strip() if key_file else "")
-    help_text = "API key [CASEBOOK_API_KEY, CASEBOOK_API_KEY_FILE]"
-    parser.add_argument("--api-key", default=key, is_secret=True, help=help_text)
+from loadtests.options import people
 
 
 @events.init.add_listener
@@ -40,7 +29,7 @@ class ApiUser(FastHttpUser):
 
     def on_start(self) -> None:
         """Its own source of chance."""
-        self.people = People(self.environment.parsed_options)
+        self.people = people(self.environment)
         self.chance = self.people.chance
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -52,8 +41,8 @@ class ApiUser(FastHttpUser):
         return self._ask("GET", route.format(**values), route)
 
     def _ask(self, method: str, path: str, name: str, **more: Any) -> dict[str, Any]:
-        options = self.environment.parsed_options
-        headers = {"Authorization": f"Bearer {options.api_key if options else ''}"}
+        options: Any = self.environment.parsed_options
+        headers = {"Authorization": f"Bearer {options.api_key}"}
         with self.rest(method, path, name=name, headers=headers, **more) as response:
             answered = response.status_code and response.status_code < 400 and response.js
             return dict(response.js) if answered else {}

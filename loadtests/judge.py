@@ -21,7 +21,7 @@ from rich.console import Console
 
 from loadtests import report, telemetry
 from loadtests.report import Run
-from loadtests.slos import SloError, read
+from loadtests.slos import SHIPPED, SloError, read
 from loadtests.steps import Step, Tallies, Tally, Window
 from loadtests.telemetry import Activity, Look, Sources
 
@@ -31,14 +31,12 @@ SETTLE_SECONDS = 3.0
 """Left out at the beginning of a step: connections, caches, and the looks at /metrics."""
 LOOKS_EVERY_SECONDS = 0.2
 
-SLOS = Path(__file__).with_name("slos.yaml")
-
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: LocustArgumentParser) -> None:
     """What is judged by what, and where to look for reasons."""
     group = parser.add_argument_group("Casebook: the verdict")
-    group.add_argument("--slos", default=str(SLOS), help="The SLOs")
+    group.add_argument("--slos", default=str(SHIPPED), help="The SLOs")
     group.add_argument("--summary", default="", help="A file for the summary (JSON)")
     group.add_argument(
         "--metrics",

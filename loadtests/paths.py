@@ -52,12 +52,12 @@ PATHS: dict[str, Timer] = {
         {"http_route": "/v1/recommendations"},
         (
             Timer(
-                "between gateway and recommender: gRPC, and the wait for both event loops",
+                "gRPC, and the wait for both event loops",
                 "casebook_rpc_client_duration_seconds",
                 _RECOMMEND,
                 (
                     Timer(
-                        "recommender: identity, explanation, protobuf, metrics",
+                        "recommender: identity, protobuf, metrics",
                         "casebook_rpc_server_duration_seconds",
                         _RECOMMEND,
                         (

@@ -5,19 +5,6 @@ from bisect import bisect
 from functools import cache
 from itertools import accumulate
 
-from locust import events
-from locust.argument_parser import LocustArgumentParser
-
-
-@events.init_command_line_parser.add_listener
-def add_options(parser: LocustArgumentParser) -> None:
-    """What the traffic is made of."""
-    group = parser.add_argument_group("Casebook: who asks")
-    group.add_argument("--visitors", type=int, default=100_000, help="Visitors, the most frequent ones first")
-    group.add_argument("--known-users", type=int, default=943, help="How many of them have history (ML-100K's users)")
-    group.add_argument("--items", type=int, default=1682, help="Items of the catalogue, named 1 to N")
-    group.add_argument("--zipf", type=float, default=1.0, help="Exponent of Zipf's law for visitors and items")
-
 
 @cache
 def _ladder(count: int, exponent: float) -> list[float]:
@@ -31,19 +18,21 @@ def zipf(chance: random.Random, count: int, exponent: float) -> int:
 
 
 class People:
-    """Draws visitors and items. With the defaults 61 of 100 requests are of users that have history."""
+    """Draws visitors and items, by the options of the same names."""
 
-    def __init__(self, options: object, seed: int | None = None) -> None:
+    def __init__(
+        self, *, visitors: int, known_users: int, items: int, exponent: float, seed: int | None = None
+    ) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - load, not secrets
-        self._visitors: int = getattr(options, "visitors", 100_000)
-        self._known: int = getattr(options, "known_users", 943)
-        self._items: int = getattr(options, "items", 1682)
-        self._exponent: float = getattr(options, "zipf", 1.0)
+        self._visitors = visitors
+        self._known_users = known_users
+        self._items = items
+        self._exponent = exponent
 
     def somebody(self) -> str:
         """A user's id: hot and known, or cold and new."""
         rank = zipf(self.chance, self._visitors, self._exponent)
-        return str(rank) if rank <= self._known else f"cold-{rank}"
+        return str(rank) if rank <= self._known_users else f"cold-{rank}"
 
     def item(self) -> str:
         """An item's id."""

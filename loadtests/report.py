@@ -18,6 +18,8 @@ from loadtests.slos import Slo, Verdict, judge
 from loadtests.steps import Step, Tallies
 from loadtests.telemetry import Activity
 
+OBJECTIVES = ("p50_ms", "p99_ms", "error_rate")
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -171,19 +173,13 @@ def _show_failures(failures: Mapping[str, int], console: Console) -> None:
 def _show_verdicts(run: Run, console: Console) -> None:
     of = f"{run.steps[0].users} users, {run.steps[0].seconds:.0f} s" if run.steps else "a short run, its start included"
     table = Table(title=f"\nSLOs: {of}", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("endpoint", "n", "objective", "limit", "measured", "verdict"):
-        table.add_column(column, justify="left" if column in ("endpoint", "objective", "verdict") else "right")
-    for verdict in run.verdicts:
-        word = "[green]holds[/]" if verdict.holds else "[red]does not hold[/]"
-        remark = f" ({verdict.remark})" if verdict.remark else ""
-        table.add_row(
-            escape(verdict.endpoint),
-            str(verdict.requests),
-            verdict.objective,
-            f"{verdict.limit:g}",
-            f"{verdict.measured:.4g}",
-            word + remark,
-        )
+    for column in ("endpoint", "n", *OBJECTIVES, ""):
+        table.add_column(column, justify="left" if column in ("endpoint", "") else "right")
+    for endpoint, promises in _by_endpoint(run.verdicts).items():
+        cells = [_cell(promises[name]) if name in promises else "" for name in OBJECTIVES]
+        remarks = "; ".join(each.remark for each in promises.values() if each.remark)
+        n = next(iter(promises.values())).requests
+        table.add_row(escape(endpoint), str(n), *cells, f"[dim]{remarks}[/]")
     console.print(table)
     missed = sum(not verdict.holds for verdict in run.verdicts)
     if not run.verdicts:
@@ -192,6 +188,19 @@ def _show_verdicts(run: Run, console: Console) -> None:
         console.print(f"[red bold]{missed} of {len(run.verdicts)} objectives do not hold[/]")
     else:
         console.print(f"[green bold]All {len(run.verdicts)} objectives hold[/]")
+
+
+def _by_endpoint(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Verdict]]:
+    grouped: dict[str, dict[str, Verdict]] = {}
+    for verdict in verdicts:
+        grouped.setdefault(verdict.endpoint, {})[verdict.objective] = verdict
+    return grouped
+
+
+def _cell(verdict: Verdict) -> str:
+    """Measured beside its limit: "21 ≤ 50 ✓"."""
+    colour, sign, mark = ("green", "≤", "✓") if verdict.holds else ("red", ">", "✗")
+    return f"[{colour}]{verdict.measured:.3g} {sign} {verdict.limit:g} {mark}[/]"
 
 
 def _reasons(ramp: knee.Ramp, observed: Sequence[Observed | None]) -> Reasons | None:

@@ -13,7 +13,7 @@ import grpc.experimental.gevent as grpc_gevent
 from locust import User
 
 from chassis.identity import Identity, Role, TokenKeys
-from loadtests.people import People
+from loadtests.options import people
 
 grpc_gevent.init_gevent()
 
@@ -63,7 +63,7 @@ class RpcUser(User):
 
     def on_start(self) -> None:
         """Connects, and draws its own chance."""
-        self.people = People(self.environment.parsed_options)
+        self.people = people(self.environment)
         self.chance = self.people.chance
         # A subchannel pool of its own: gRPC would send all users of a process over one connection.
         self.bare_channel = grpc.insecure_channel(self.target, options=[("grpc.use_local_subchannel_pool", 1)])

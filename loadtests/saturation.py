@@ -15,8 +15,8 @@ FULL_SHARE = 0.9
 FULL_PROCESS_CORES = 0.85
 """A Python process computes on one core (the GIL). This busy, its event loop has a queue: at 85 % a call waits five
 times as long as at 50 % (M/M/1)."""
-BEHIND_EVENTS = 100
-"""A consumer whose lag grew by more in one step does not keep up."""
+BEHIND_SECONDS = 15.0
+"""A consumer that is further behind what is published does not keep up. (The sink writes a file every 10 s.)"""
 GENERATOR = "load generator"
 
 
@@ -126,9 +126,11 @@ def _slowest(grown: Mapping[str, Sequence[Grown]]) -> Iterator[str]:
 
 
 def _behind(heavy: Observed) -> Iterator[str]:
-    for group, (before, after) in heavy.activity.gauges("casebook_consumer_lag", by="group").items():
-        if after - before > BEHIND_EVENTS:
-            yield f"the consumer {group} falls behind: {before:.0f} events at first, {after:.0f} at the end of the step"
+    for (group, topic), lag in heavy.activity.gauge("casebook_consumer_lag", by=("group", "topic")).items():
+        published = heavy.activity.count("casebook_event_publish_duration_seconds", {"topic": topic})
+        behind = lag / published * heavy.activity.seconds if published > 0 else 0.0
+        if behind > BEHIND_SECONDS:
+            yield f"the consumer {group} falls behind: {lag:.0f} events of {topic}, {behind:.0f} s of what is published"
 
 
 def _grown(endpoint: str, path: Timer, light: Observed, heavy: Observed) -> list[Grown]:
@@ -145,5 +147,5 @@ def _with_client(endpoint: str, path: Timer, observed: Observed) -> list[Layer]:
         return []
     own = max(0.0, seen.mean_ms - inside[0].mean_ms)
     in_flight = seen.total_ms / 1000.0 / observed.step.seconds
-    outside = "before the gateway's code: connections, HTTP, the wait for its event loop and for the load generator's"
+    outside = "client, network, and the wait for the gateway's event loop"
     return [Layer(outside, 0, seen.requests, seen.mean_ms, own, in_flight), *inside]

@@ -9,6 +9,7 @@ import yaml
 
 from loadtests.steps import Tallies, Tally
 
+SHIPPED = Path(__file__).with_name("slos.yaml")
 LATENCY_BUCKETS_MS = (0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 """`chassis.telemetry.LATENCY_BUCKETS`, in milliseconds (a test compares them): importing that takes OpenTelemetry."""
 ENOUGH_FOR_P99 = 100

@@ -99,16 +99,15 @@ class Activity:
         """The sum of what a histogram got."""
         return self._growth(f"{metric}_sum", labels)
 
-    def gauges(self, metric: str, by: str) -> dict[str, tuple[float, float]]:
-        """A gauge before and after, by a label's value, all processes together."""
-        found: dict[str, tuple[float, float]] = {}
-        for place, pages in enumerate((self._before, self._after)):
-            for series in pages.values():
-                for (name, labels), value in series.items():
-                    if name == metric:
-                        key = dict(labels).get(by, "")
-                        pair = found.get(key, (0.0, 0.0))
-                        found[key] = (pair[0] + value, pair[1]) if place == 0 else (pair[0], pair[1] + value)
+    def gauge(self, metric: str, by: tuple[str, str]) -> dict[tuple[str, str], float]:
+        """A gauge at the end, by the values of two labels, all processes together."""
+        found: dict[tuple[str, str], float] = {}
+        for series in self._after.values():
+            for (name, labels), value in series.items():
+                if name == metric:
+                    having = dict(labels)
+                    key = (having.get(by[0], ""), having.get(by[1], ""))
+                    found[key] = found.get(key, 0.0) + value
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -122,15 +121,12 @@ class Activity:
     def _growth(self, metric: str, labels: Mapping[str, str]) -> float:
         wanted = set(labels.items())
 
-        def value(pages: Mapping[str, Series]) -> float:
-            return sum(
-                value
-                for series in pages.values()
-                for (name, has), value in series.items()
-                if name == metric and wanted <= has
-            )
+        def value(series: Series) -> float:
+            return sum(value for (name, has), value in series.items() if name == metric and wanted <= has)
 
-        return value(self._after) - value(self._before)
+        # A process that answered one look alone would count for all that it ever did.
+        both = self._after.keys() & self._before.keys()
+        return sum(value(self._after[process]) - value(self._before[process]) for process in both)
 
     @staticmethod
     def _cpu(look: Look, pages: Mapping[str, Series]) -> dict[str, float]:

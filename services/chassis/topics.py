@@ -72,11 +72,14 @@ def _topic(path: Path, name: str, defaults: dict[str, Any], entry: dict[str, Any
     for field_name in ("partitions", "replication"):
         if not isinstance(merged.get(field_name), int) or merged[field_name] < 1:
             raise InvalidField(f"{path}: topics.{name}.{field_name}", "must be a number from 1", merged.get(field_name))
-    configs = defaults.get("configs", {}) | entry.get("configs", {})
+    replicas = replication or merged["replication"]
+    # What is acknowledged outlives one broker, and one broker may be away: of three replicas, two must have it.
+    in_sync = {"min.insync.replicas": max(1, replicas - 1)}
+    configs = in_sync | defaults.get("configs", {}) | entry.get("configs", {})
     return Topic(
         name=name,
         partitions=merged["partitions"],
-        replication=replication or merged["replication"],
+        replication=replicas,
         key=merged.get("key", ""),
         groups=tuple(merged.get("groups", ())),
         configs={key: _text(value) for key, value in configs.items()},

@@ -26,7 +26,8 @@ def lay_out(home: Home, postgres: str, redis: str) -> dict[str, dict[str, str]]:
     }
     readers = {
         "postgres": {"password": home.secret("postgres")},
-        "redis": {"password": home.secret("redis")},
+        "redis": {"password": home.secret("redis"), "redis.conf": f"requirepass {home.secret('redis')}\n"},
+        "grafana": {"password": home.secret("grafana")},
         "databases": {"superuser_url": f"postgresql://postgres:{home.secret('postgres')}@{postgres}/postgres"},
         "operator": shared,
     }

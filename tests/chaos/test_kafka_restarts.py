@@ -2,40 +2,21 @@
 
 import signal
 import threading
+import time
 
 import pytest
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from casebook.catalogue.v1.catalogue_pb2 import Item, ItemChanged
 from chassis import outbox
-from chassis.database import connect_blocking
 from chassis.errors import Unavailable
 from chassis.events import EventProducer, TopicFollower
 from tests.fixtures.kafka import running, wait_until
-from tests.fixtures.ledger import Ledger, spawn
+from tests.fixtures.ledger import spawn
 
 pytestmark = pytest.mark.chaos
 
 EVENTS = 200
-
-
-@pytest.fixture
-def database(postgres):
-    return postgres.create_database("ledger")
-
-
-@pytest.fixture
-def engine(database):
-    engine = connect_blocking(database.owner)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def ledger(engine):
-    ledger = Ledger(engine)
-    ledger.create_tables()
-    return ledger
 
 
 class Gateway:
@@ -59,8 +40,9 @@ class Gateway:
                         "acme",
                         event_id=f"e-{number}",
                     )
-                except Unavailable:
+                except Unavailable as error:
                     self.refused += 1
+                    stop.wait(error.retry_after_seconds)
                 else:
                     self.published += 1
         finally:
@@ -89,9 +71,9 @@ def test_broker_killed_while_publishing_and_consuming(kafka, ledger):
     assert all(items == sorted(items) for items in by_key)
 
 
-def test_consumer_killed_between_effect_and_commit(kafka, database, ledger):
+def test_consumer_killed_between_effect_and_commit(kafka, ledger):
     topic = kafka.topic(partitions=4)
-    victim = spawn("consume", kafka.bootstrap, database.owner, topic, "30")
+    victim = spawn("consume", kafka.bootstrap, ledger.database.owner, topic, "30")
 
     with running(Gateway(kafka.settings(), topic)):
         assert victim.wait(timeout=40) == -signal.SIGKILL
@@ -101,11 +83,11 @@ def test_consumer_killed_between_effect_and_commit(kafka, database, ledger):
             expect_every_effect_once(ledger)
 
 
-def test_one_of_two_consumers_killed(kafka, database, ledger):
+def test_one_of_two_consumers_killed(kafka, ledger):
     topic = kafka.topic(partitions=4)
     survivor = ledger.consumer(kafka.settings(), topic)
     with running(survivor):
-        victim = spawn("consume", kafka.bootstrap, database.owner, topic, "10")
+        victim = spawn("consume", kafka.bootstrap, ledger.database.owner, topic, "10")
         wait_until("the survivor to share the partitions", lambda: 0 < survivor.partitions < 4)
 
         with running(Gateway(kafka.settings(), topic)):
@@ -115,15 +97,15 @@ def test_one_of_two_consumers_killed(kafka, database, ledger):
         wait_until("the survivor to have them all", lambda: survivor.partitions == 4)
 
 
-def test_broker_killed_while_the_outbox_is_relayed(kafka, engine, ledger):
+def test_broker_killed_while_the_outbox_is_relayed(kafka, ledger):
     topic = kafka.topic()
-    with engine.begin() as connection:
+    with ledger.engine.begin() as connection:
         for number in range(EVENTS):
             message = BehaviourEvent(item_id=f"i{number}")
             outbox.add(connection, topic, "acme:u1", message, "acme", event_id=f"e-{number}")
     producer = EventProducer(kafka.settings(default_deadline_seconds=2.0), source="relay")
 
-    with running(outbox.Relay(engine, producer), ledger.consumer(kafka.settings(), topic)):
+    with running(outbox.Relay(ledger.engine, producer), ledger.consumer(kafka.settings(), topic)):
         wait_until("the first entries", lambda: ledger.entries())
         kafka.kill()
         booked = len(ledger.entries())
@@ -133,6 +115,38 @@ def test_broker_killed_while_the_outbox_is_relayed(kafka, engine, ledger):
 
     assert booked < EVENTS, "the broker was killed too late to prove anything"
     assert [item for _, item in ledger.entries()] == [f"i{number}" for number in range(EVENTS)]
+
+
+def test_while_the_broker_is_away_one_waits_and_the_others_are_told_to_come_back(kafka):
+    topic = kafka.topic()
+    producer = EventProducer(kafka.settings(default_deadline_seconds=2.0), source="gateway")
+
+    def publish():
+        producer.publish_blocking(topic, "acme:u1", BehaviourEvent(), "acme")
+
+    publish()
+    kafka.kill()
+    with pytest.raises(Unavailable):
+        publish()
+    started = time.monotonic()
+    refusals = [refusal(publish) for _ in range(20)]
+    seconds = time.monotonic() - started
+
+    assert all(0 < error.retry_after_seconds <= 1 for error in refusals)
+    assert seconds < 2.0, "a single one of them would have waited that long"
+    kafka.restart()
+    wait_until("a probe to be acknowledged", lambda: refusal(publish) is None, seconds=15)
+    assert refusal(publish) is None
+    producer.close()
+
+
+def refusal(publish):
+    """What publishing was refused with; None where it was acknowledged."""
+    try:
+        publish()
+    except Unavailable as error:
+        return error
+    return None
 
 
 def test_consumer_that_starts_before_the_broker_waits_for_it(kafka, ledger):

@@ -27,7 +27,7 @@ def stem_of(name: str) -> str:
 
 def test_rules_speak_of_metrics_that_the_code_has():
     source = "\n".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
-    # As OpenTelemetry's instruments are named, and as Prometheus' own are.
+    # As OpenTelemetry's instruments are named, and as Prometheus' own are. (FastAPI's and Prometheus' own are not ours.)
     declared = {stem_of(name.replace(".", "_")) for name in re.findall(r'"(casebook[._][a-z_.]+)"', source)}
 
     for path in (PROMETHEUS / "rules").glob("*.yaml"):
@@ -55,3 +55,22 @@ def test_every_alert_has_a_unit_test_and_says_what_to_do():
 
     assert {alert["alert"] for alert in alerts} == tested
     assert all(alert["annotations"]["summary"] and alert["annotations"]["action"] for alert in alerts)
+
+
+def test_every_alert_and_every_objective_has_its_runbook():
+    entries = set(re.findall(r"^### (.+)$", (PROMETHEUS / "runbooks.md").read_text(), re.MULTILINE))
+    rules = [
+        rule
+        for path in (PROMETHEUS / "rules").glob("*.yaml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    burning = {"ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly"}
+
+    objectives = {rule["labels"]["slo"] for rule in rules if rule.get("record") == "slo:budget"}
+    alerts = {rule["alert"]: rule["annotations"]["runbook"] for rule in rules if "alert" in rule}
+
+    assert entries == objectives | (alerts.keys() - burning)
+    for alert, runbook in alerts.items():
+        anchor = "{{ $labels.slo }}" if alert in burning else alert.lower()
+        assert runbook == f"infra/prometheus/runbooks.md#{anchor}"

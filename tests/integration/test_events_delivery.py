@@ -1,6 +1,9 @@
 """The way of an event over a real broker: published when it is acknowledged, committed after its effect."""
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from structlog.testing import capture_logs
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from casebook.catalogue.v1.catalogue_pb2 import Item, ItemChanged
@@ -244,3 +247,28 @@ def test_follower_of_an_empty_topic_has_caught_up(kafka):
 
     with running(follower):
         assert follower.caught_up.wait(timeout=20)
+
+
+def test_follower_skips_a_poison_message_and_says_so(kafka, producer, monkeypatch):
+    topic = kafka.topic()
+    reader = InMemoryMetricReader()
+    monkeypatch.setattr(metrics, "skipped", MeterProvider([reader]).get_meter("test").create_counter("skipped"))
+    titles = []
+    follower = TopicFollower(
+        kafka.settings(), topic, ItemChanged, lambda event: titles.append(event.message.item.title), service="shop"
+    )
+
+    producer.forward(topic, b"acme:i1", b"no headers", [])
+    producer.publish_blocking(topic, "acme:i1", click("of another type"), "acme")
+    producer.publish_blocking(topic, "acme:i1", ItemChanged(item=Item(item_id="i1", title="good")), "acme")
+    with capture_logs() as logged, running(follower):
+        wait_until("the good one", lambda: titles == ["good"])
+
+    skipped = [line for line in logged if line["event"] == "a poison message was skipped"]
+    assert [(line["topic"], line["offset"], line["log_level"]) for line in skipped] == [
+        (topic, 0, "error"),
+        (topic, 1, "error"),
+    ]
+    assert skipped[0]["why"] == "header ce_id: missing"
+    [point] = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert (point.value, dict(point.attributes)) == (2, {"topic": topic, "service": "shop"})

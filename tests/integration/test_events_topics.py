@@ -83,6 +83,8 @@ def test_topic_brings_its_dead_letters_and_a_wrong_field_is_named(tmp_path):
     assert by_name["behaviour.events.v1"].groups == ("recommender.features", "recommender.sink")
     assert by_name["behaviour.events.v1.dlq"].configs["retention.ms"] == "2592000000"
     assert {topic.replication for topic in by_name.values()} == {3}
+    assert {topic.configs["min.insync.replicas"] for topic in by_name.values()} == {"2"}
+    assert topics.load(FILE)[0].configs["min.insync.replicas"] == "1"
 
     wrong = tmp_path / "topics.yaml"
     wrong.write_text(FILE.read_text().replace("partitions: 6", "partitions: many"))

@@ -8,37 +8,18 @@ from sqlalchemy import func, select, update
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from chassis import inbox, outbox
-from chassis.database import connect, connect_blocking
+from chassis.database import connect
 from chassis.errors import LimitExceeded
 from chassis.events import EventProducer
 from chassis.outbox import OUTBOX, NewEvent, Relay
 from tests.fixtures.kafka import running, wait_until
-from tests.fixtures.ledger import Ledger, spawn
+from tests.fixtures.ledger import spawn
 
 
 @pytest.fixture
-def database(postgres):
-    return postgres.create_database("outbox")
-
-
-@pytest.fixture
-def engine(database):
-    engine = connect_blocking(database.owner)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def ledger(engine):
-    ledger = Ledger(engine)
-    ledger.create_tables()
-    return ledger
-
-
-@pytest.fixture
-def relay(kafka, engine):
+def relay(kafka, ledger):
     producer = EventProducer(kafka.settings(), source="relay")
-    yield Relay(engine, producer)
+    yield Relay(ledger.engine, producer)
     producer.close()
 
 
@@ -57,22 +38,22 @@ def items(kafka, topic):
     return [BehaviourEvent.FromString(record.value).item_id for record in kafka.records(topic)]
 
 
-def test_event_of_a_transaction_that_is_rolled_back_does_not_exist(kafka, engine, ledger, relay):
+def test_event_of_a_transaction_that_is_rolled_back_does_not_exist(kafka, ledger, relay):
     topic = kafka.topic()
-    add(engine, topic, [1])
-    with engine.connect() as connection, connection.begin() as transaction:
+    add(ledger.engine, topic, [1])
+    with ledger.engine.connect() as connection, connection.begin() as transaction:
         outbox.add(connection, topic, "acme:u1", BehaviourEvent(item_id="i2"), "acme")
         transaction.rollback()
 
     with running(relay):
-        wait_until("the outbox to be empty", lambda: waiting(engine) == 0)
+        wait_until("the outbox to be empty", lambda: waiting(ledger.engine) == 0)
 
     assert items(kafka, topic) == ["i1"]
 
 
-async def test_event_is_added_on_an_asyncio_connection_too(kafka, database, engine, ledger, relay):
+async def test_event_is_added_on_an_asyncio_connection_too(kafka, ledger, relay):
     topic = kafka.topic()
-    pool = connect(database.owner)
+    pool = connect(ledger.database.owner)
     async with pool.begin() as connection:
         await outbox.add_async(connection, topic, "acme:u1", BehaviourEvent(item_id="i1"), "acme", event_id="e-1")
     await pool.dispose()
@@ -84,11 +65,11 @@ async def test_event_is_added_on_an_asyncio_connection_too(kafka, database, engi
     assert headers["ce_type"] == b"casebook.behaviour.v1.BehaviourEvent"
 
 
-def test_many_events_are_added_at_once_in_their_order(kafka, engine, ledger, relay):
+def test_many_events_are_added_at_once_in_their_order(kafka, ledger, relay):
     topic = kafka.topic()
     events = [NewEvent(topic, "acme:u1", BehaviourEvent(item_id=f"i{number}"), "acme") for number in range(150)]
 
-    with engine.begin() as connection:
+    with ledger.engine.begin() as connection:
         ids = outbox.add_many(connection, events)
         assert outbox.add_many(connection, []) == []
 
@@ -97,26 +78,26 @@ def test_many_events_are_added_at_once_in_their_order(kafka, engine, ledger, rel
     assert [dict(record.headers)["ce_id"].decode() for record in kafka.records(topic)] == ids
 
 
-def test_one_that_is_too_large_keeps_the_others_out(engine, ledger):
+def test_one_that_is_too_large_keeps_the_others_out(ledger):
     sizes = (10, 1_000_000)
 
-    with engine.begin() as connection, pytest.raises(LimitExceeded):
+    with ledger.engine.begin() as connection, pytest.raises(LimitExceeded):
         outbox.add_many(
             connection, [NewEvent("a.v1", "k", BehaviourEvent(item_id="i" * size), "acme") for size in sizes]
         )
 
-    assert waiting(engine) == 0
+    assert waiting(ledger.engine) == 0
 
 
-def test_order_of_a_key_is_kept_over_batches_and_rounds(kafka, engine, ledger, relay):
+def test_order_of_a_key_is_kept_over_batches_and_rounds(kafka, ledger, relay):
     topic = kafka.topic(partitions=3)
-    with engine.begin() as connection:
+    with ledger.engine.begin() as connection:
         for number in range(300):
             message = BehaviourEvent(item_id=f"i{number}")
             outbox.add(connection, topic, f"acme:u{number % 7}", message, "acme")
 
     with running(relay):
-        wait_until("the outbox to be empty", lambda: waiting(engine) == 0)
+        wait_until("the outbox to be empty", lambda: waiting(ledger.engine) == 0)
 
     by_key = {}
     for record in kafka.records(topic):
@@ -128,16 +109,14 @@ def test_order_of_a_key_is_kept_over_batches_and_rounds(kafka, engine, ledger, r
 
 @pytest.mark.parametrize("moment", ["before-publish", "after-publish"])
 @pytest.mark.chaos
-def test_relay_killed_in_between_loses_nothing_and_consumers_see_one_effect(
-    kafka, database, engine, ledger, relay, moment
-):
+def test_relay_killed_in_between_loses_nothing_and_consumers_see_one_effect(kafka, ledger, relay, moment):
     topic = kafka.topic()
-    add(engine, topic, range(20))
+    add(ledger.engine, topic, range(20))
 
-    killed = spawn("relay", kafka.bootstrap, database.owner, moment, "8")
+    killed = spawn("relay", kafka.bootstrap, ledger.database.owner, moment, "8")
     assert killed.wait(timeout=30) == -signal.SIGKILL
     # The killed relay had marked nothing: its transaction went with it.
-    assert waiting(engine) == 20
+    assert waiting(ledger.engine) == 20
 
     with running(relay, ledger.consumer(kafka.settings(), topic)):
         wait_until("20 entries", lambda: len(ledger.entries()) >= 20)
@@ -147,71 +126,74 @@ def test_relay_killed_in_between_loses_nothing_and_consumers_see_one_effect(
     assert published_twice == {"before-publish": 7, "after-publish": 8}[moment]
 
 
-def test_two_relays_publish_one_at_a_time(kafka, engine, ledger, relay):
+def test_two_relays_publish_one_at_a_time(kafka, ledger, relay):
     topic = kafka.topic()
-    add(engine, topic, range(50))
+    add(ledger.engine, topic, range(50))
     producer = EventProducer(kafka.settings(), source="relay")
 
-    with running(relay, Relay(engine, producer)):
-        wait_until("the outbox to be empty", lambda: waiting(engine) == 0)
+    with running(relay, Relay(ledger.engine, producer)):
+        wait_until("the outbox to be empty", lambda: waiting(ledger.engine) == 0)
     producer.close()
 
     assert items(kafka, topic) == [f"i{number}" for number in range(50)]
 
 
-def test_key_stops_at_its_first_failure_and_others_go_on(kafka, engine, ledger):
+def test_key_stops_at_its_first_failure_and_others_go_on(kafka, ledger):
     topic = kafka.topic()
     producer = EventProducer(kafka.settings(default_deadline_seconds=0.5), source="relay")
-    add(engine, "nowhere.v1", [1, 2], key="acme:stuck")
-    add(engine, topic, [3])
+    add(ledger.engine, "nowhere.v1", [1, 2], key="acme:stuck")
+    add(ledger.engine, topic, [3])
 
-    published, batch = Relay(engine, producer).relay_once()
+    published, batch = Relay(ledger.engine, producer).relay_once()
     producer.close()
 
     assert (published, batch) == (1, 3)
-    assert waiting(engine) == 2
+    assert waiting(ledger.engine) == 2
     assert items(kafka, topic) == ["i3"]
 
 
-def test_published_events_are_pruned_and_waiting_ones_are_not(kafka, engine, ledger, relay):
+def test_published_events_are_pruned_and_waiting_ones_are_not(kafka, ledger, relay):
     topic = kafka.topic()
-    add(engine, topic, [1, 2])
+    add(ledger.engine, topic, [1, 2])
     relay.relay_once()
-    add(engine, topic, [3])
-    with engine.begin() as connection:
+    add(ledger.engine, topic, [3])
+    with ledger.engine.begin() as connection:
         connection.execute(
             update(OUTBOX).values(published_at=OUTBOX.c.published_at - func.make_interval(0, 0, 0, 0, 2))
         )
 
     relay.prune()
 
-    with engine.begin() as connection:
+    with ledger.engine.begin() as connection:
         assert connection.scalars(select(OUTBOX.c.event_id)).all() == ["e-3"]
 
 
-def test_event_that_could_never_be_published_is_refused_at_once(kafka, engine, ledger):
+def test_event_that_could_never_be_published_is_refused_at_once(kafka, ledger):
     too_large = BehaviourEvent(item_id="i" * 1_000_000)
 
-    with engine.begin() as connection, pytest.raises(LimitExceeded, match=r"for a\.v1: the limit is 990000 bytes"):
+    with (
+        ledger.engine.begin() as connection,
+        pytest.raises(LimitExceeded, match=r"for a\.v1: the limit is 990000 bytes"),
+    ):
         outbox.add(connection, "a.v1", "acme:u1", too_large, "acme")
 
 
-def test_event_is_new_to_each_group_once_and_forgotten_after_its_time(engine, ledger):
-    with engine.begin() as connection:
+def test_event_is_new_to_each_group_once_and_forgotten_after_its_time(ledger):
+    with ledger.engine.begin() as connection:
         assert inbox.first_time(connection, "a.test", "e-1")
         assert inbox.first_time(connection, "b.test", "e-1")
         assert not inbox.first_time(connection, "a.test", "e-1")
 
-    with engine.begin() as connection:
+    with ledger.engine.begin() as connection:
         assert inbox.prune(connection) == 0
         assert inbox.prune(connection, older_than=timedelta(0)) == 2
         assert inbox.first_time(connection, "a.test", "e-1")
 
 
-def test_effect_that_is_rolled_back_leaves_the_event_new(engine, ledger):
-    with engine.connect() as connection, connection.begin() as transaction:
+def test_effect_that_is_rolled_back_leaves_the_event_new(ledger):
+    with ledger.engine.connect() as connection, connection.begin() as transaction:
         assert inbox.first_time(connection, "a.test", "e-1")
         transaction.rollback()
 
-    with engine.begin() as connection:
+    with ledger.engine.begin() as connection:
         assert inbox.first_time(connection, "a.test", "e-1")

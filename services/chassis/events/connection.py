@@ -30,6 +30,13 @@ def client_options(settings: Settings, purpose: str) -> dict[str, Any]:
         "bootstrap_timeout_ms": int(BOOTSTRAP_SECONDS * 1000),
         # A restarted broker is found again within two seconds, not thirty.
         "reconnect_backoff_max_ms": 2000,
+        "security_protocol": settings.kafka_security_protocol,
+        "ssl_cafile": settings.kafka_ca_file or None,
+        "ssl_certfile": settings.kafka_cert_file or None,
+        "ssl_keyfile": settings.kafka_key_file or None,
+        "sasl_mechanism": settings.kafka_sasl_mechanism or None,
+        "sasl_plain_username": settings.kafka_username or None,
+        "sasl_plain_password": settings.kafka_password.get_secret_value() or None,
     }
 
 

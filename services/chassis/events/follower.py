@@ -11,7 +11,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 
 from chassis import logs
-from chassis.events import tracing
+from chassis.events import metrics, tracing
 from chassis.events.connection import client_options, connect_consumer
 from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
 from chassis.events.retries import Retries
@@ -50,8 +50,9 @@ class TopicFollower(Generic[M]):
     def run(self, stop: threading.Event) -> None:
         """Follows until `stop` is set.
 
-        A poison message is skipped and logged: the next one of its key replaces it. Raises what `function` raises once
-        its retries are spent, since a replica that skipped an event would answer from a state that never was.
+        A poison message is skipped, counted and logged: the next one of its key replaces it. Raises what `function`
+        raises once its retries are spent, since a replica that skipped an event would answer from a state that never
+        was.
         """
         consumer = connect_consumer(
             stop,
@@ -84,7 +85,9 @@ class TopicFollower(Generic[M]):
             try:
                 return self._call(record, attempts)
             except PoisonMessage as error:
-                _log.error("a poison message was skipped", why=error.reason, topic=record.topic, offset=record.offset)
+                metrics.skipped.add(1, {"topic": record.topic, "service": self._service})
+                where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                _log.error("a poison message was skipped", why=error.reason, service=self._service, **where)
                 return None
             except Exception:
                 out_of_time = time.monotonic() - started > self._retries.outage_seconds

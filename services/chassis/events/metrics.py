@@ -26,6 +26,9 @@ event_age = _meter.create_histogram(
 dead_letters = _meter.create_counter(
     "casebook.event.dead.letters", description="Events written to a dead-letter topic, by topic and group."
 )
+skipped = _meter.create_counter(
+    "casebook.event.skipped", description="Poison messages that a follower left out, by topic and service."
+)
 
 _lag: dict[tuple[str, str, int], tuple[int, float | None]] = {}
 

@@ -1,21 +1,25 @@
 """Publishing: over when the broker has acknowledged, or refused in words that the caller can act on."""
 
 import asyncio
+import math
 import threading
+import time as clock
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf.message import Message
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import BrokerResponseError, KafkaError
 
 from chassis import logs, telemetry
 from chassis.errors import LimitExceeded, Unavailable
 from chassis.events import tracing
 from chassis.events.connection import client_options
 from chassis.events.envelope import Envelope, Headers, new_event_id
-from chassis.events.pending import Pending
+from chassis.events.outages import Outages
+from chassis.events.pending import SLACK_SECONDS, Pending
 from chassis.settings import Settings
 
 _log = logs.logger(__name__)
@@ -31,7 +35,8 @@ MAX_REQUEST_BYTES = 1024 * 1024
 class EventProducer:
     """Publishes typed events. Safe to share between threads and tasks; one a process is enough.
 
-    It connects when first used, so that a service starts while Kafka is away and says so through its readiness.
+    It connects when first used, so that a service starts while Kafka is away and says so through its readiness. Where a
+    topic could not be written to a moment ago, events are refused at once, but for one a second that goes as a probe.
     """
 
     def __init__(self, settings: Settings, source: str) -> None:
@@ -41,6 +46,8 @@ class EventProducer:
         self._in_flight = threading.BoundedSemaphore(MAX_IN_FLIGHT)
         self._connecting = threading.Lock()
         self._kafka: KafkaProducer | None = None
+        self._unreachable_at = -math.inf
+        self._outages = Outages(probe_seconds=self._deadline + SLACK_SECONDS)
         # kafka-python's send() blocks while it asks for a topic's partitions: never on the event loop.
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="kafka-publish")
 
@@ -134,32 +141,57 @@ class EventProducer:
             return
         pending.outcome.add_done_callback(lambda _outcome: self._in_flight.release())
         try:
-            record = self._connected().send(topic, value, key=key, headers=headers)
-        except KafkaError as error:
+            entered = self._outages.enter(topic)
+        except Unavailable as error:
             pending.fail(error)
-        else:
-            record.add_callback(pending.succeed)
-            record.add_errback(pending.fail)
+            return
 
-    def _connected(self) -> KafkaProducer:
+        def acknowledged(metadata: Any) -> None:
+            self._outages.succeeded(topic)
+            pending.succeed(metadata)
+
+        def failed(error: Exception) -> None:
+            # A broker that answers is not away, whatever it says.
+            if not isinstance(error, BrokerResponseError):
+                self._outages.failed(topic, entered)
+            pending.fail(error)
+
+        try:
+            record = self._connected(entered).send(topic, value, key=key, headers=headers)
+        except (KafkaError, Unavailable) as error:
+            failed(error)
+        else:
+            record.add_callback(acknowledged)
+            record.add_errback(failed)
+
+    def _connected(self, entered: float) -> KafkaProducer:
         with self._connecting:
             if self._kafka is None:
-                milliseconds = int(self._deadline * 1000)
-                self._kafka = KafkaProducer(
-                    **client_options(self._settings, self._source) | {"bootstrap_timeout_ms": milliseconds},
-                    metrics_enabled=False,
-                    acks="all",
-                    # kafka-python 3.0.12 never sends again once a batch that it had retried has expired: it drops its
-                    # producer id and does not ask for another (TransactionManager.reset_producer_id). Seen by killing
-                    # the broker. One request in flight keeps the order; what a retry repeats, event ids deduplicate.
-                    enable_idempotence=False,
-                    max_in_flight_requests_per_connection=1,
-                    delivery_timeout_ms=milliseconds,
-                    request_timeout_ms=milliseconds,
-                    max_block_ms=milliseconds,
-                    max_request_size=MAX_REQUEST_BYTES,
-                )
+                if self._unreachable_at > entered:  # whoever connected while this one waited for the lock has failed
+                    raise Unavailable("kafka", "no broker answers", retry_after_seconds=1.0)
+                self._kafka = self._connect()
             return self._kafka
+
+    def _connect(self) -> KafkaProducer:
+        milliseconds = int(self._deadline * 1000)
+        try:
+            return KafkaProducer(
+                **client_options(self._settings, self._source) | {"bootstrap_timeout_ms": milliseconds},
+                metrics_enabled=False,
+                acks="all",
+                # kafka-python 3.0.12 never sends again once a batch that it had retried has expired: it drops its
+                # producer id and does not ask for another (TransactionManager.reset_producer_id). Seen by killing
+                # the broker. One request in flight keeps the order; what a retry repeats, event ids deduplicate.
+                enable_idempotence=False,
+                max_in_flight_requests_per_connection=1,
+                delivery_timeout_ms=milliseconds,
+                request_timeout_ms=milliseconds,
+                max_block_ms=milliseconds,
+                max_request_size=MAX_REQUEST_BYTES,
+            )
+        except KafkaError:
+            self._unreachable_at = clock.monotonic()
+            raise
 
 
 def event_bytes(key: str, payload: bytes, headers: Headers) -> int:
