@@ -244,14 +244,15 @@ def candidate_statistics(
         history_categories: int64 [H, 6], H at most 32: those of the history's items, newest first, a row of zeros for
             an item that is not known. Rows past the last entry may be there or not.
         history_ratings: float32 [1, 32] as `encode_history` returns it; 0 marks padding.
-        similarities: float32 [N], `tower_similarity`: the cosine of the two towers' vectors, zeros where the user tower
-            did not answer.
+        similarities: float32 [N], the cosines of the two towers' vectors, zeros where the user tower did not answer:
+            `tower_similarity`, but 0 without a history. A vector made of a profile alone knows less than popularity.
 
     """
     ratings = history_ratings.reshape(-1)[: len(history_categories)]
     entries = ratings > 0
     match, preference = _category_affinity(categories, history_categories[entries], ratings[entries])
-    return np.column_stack([_statistics(aggregates), match, preference, similarities]).astype(np.float32)
+    known = similarities if entries.any() else np.zeros_like(similarities)
+    return np.column_stack([_statistics(aggregates), match, preference, known]).astype(np.float32)
 
 
 def _statistics(aggregates: Sequence[Aggregates]) -> Float32Array:

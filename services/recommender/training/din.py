@@ -104,13 +104,30 @@ class Din(nn.Module):
         )
         self.register_buffer("similarity_weight", torch.zeros(()))
         self.register_buffer("usual_similarity", torch.zeros(()))
+        self.register_buffer("usual_logit", torch.zeros(()))
+        self.register_buffer("logit_spread", torch.ones(()))
         self.register_buffer("known_categories", vocabulary_items["item_categories"], persistent=False)
         self.register_buffer("known_years", vocabulary_items["item_year"], persistent=False)
 
     def trust_towers(self, weight: float, usual: float) -> None:
-        """Lets a cosine that is 1 above the `usual` one of candidates add `weight` to the logit, but in training."""
+        """Lets a cosine that is 1 above the `usual` one of candidates add `weight` to the logit, but in training.
+
+        0 stands for a cosine that is not known: it counts as the usual one.
+        """
         self.get_buffer("similarity_weight").fill_(weight)
         self.get_buffer("usual_similarity").fill_(usual)
+
+    def score_around(self, usual: float, spread: float) -> None:
+        """Takes the mean and the deviation of candidates' logits, for `scores`."""
+        self.get_buffer("usual_logit").fill_(usual)
+        self.get_buffer("logit_spread").fill_(spread)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """0 to 1, the usual candidate at 0.5: spread out, where a sigmoid of the logits would call all the best ones 1.
+
+        Re-ranking weighs differences of scores against likeness, and drift is watched over ten bins of them.
+        """
+        return torch.sigmoid((logits - self.get_buffer("usual_logit")) / self.get_buffer("logit_spread"))
 
     def begin_with(self, vectors: Tensor) -> None:
         """Lets the items' embeddings begin as `vectors`: float32 [V+1, identity], row 0 zero."""
@@ -161,8 +178,9 @@ class Din(nn.Module):
         logits = network[..., 0]
         if self.training:
             return logits
-        similarity = candidate_statistics[..., SIMILARITY] - self.get_buffer("usual_similarity")
-        return logits + self.get_buffer("similarity_weight") * similarity
+        similarity = candidate_statistics[..., SIMILARITY]
+        unusual = torch.where(similarity == 0, 0.0, similarity - self.get_buffer("usual_similarity"))
+        return logits + self.get_buffer("similarity_weight") * unusual
 
     def _items(self, ids: Tensor, categories: Tensor, years: Tensor) -> Tensor:
         """Rows [..., 1], [..., 6] and years [..., 1] to float32 [..., item]."""

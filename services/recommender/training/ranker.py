@@ -122,6 +122,8 @@ def _validation(material: Material, repository: Path, tower: int) -> Callable[[D
         }
         best = max(measured, key=lambda weight: measured[weight])
         din.trust_towers(best, usual)
+        chosen = logits + best * (similarities - usual)
+        din.score_around(float(chosen.mean()), float(chosen.std()))
         return measured[best]
 
     return ndcg_at_10
@@ -175,7 +177,7 @@ class ServedRanker(nn.Module):
         candidate_year: Tensor,
         candidate_statistics: Tensor,
     ) -> Tensor:
-        """Probabilities float32 [N, 1] under the training's share of negatives: an order, not a click rate."""
+        """Scores float32 [N, 1] from 0 to 1: an order, not a click rate."""
         logits = self.din(
             history_items,
             history_ratings,
@@ -189,4 +191,4 @@ class ServedRanker(nn.Module):
             candidate_statistics[None],
             self.get_buffer("table"),
         )
-        return torch.sigmoid(logits[0])[:, None]
+        return self.din.scores(logits[0])[:, None]

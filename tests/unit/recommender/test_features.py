@@ -174,6 +174,16 @@ def test_padding_and_items_that_are_not_known_change_nothing() -> None:
     np.testing.assert_array_equal(nothing[0, 4:], [0, 0, 0])
 
 
+def test_the_vector_of_a_profile_alone_says_nothing_of_an_item() -> None:
+    items = features.encode_items([ItemFacts("1", "", ("War",))])
+    _, ratings = features.encode_history([])
+    past = np.zeros((0, 6), np.int64)
+    statistics = features.candidate_statistics(
+        [ItemAggregates()], items.categories, past, ratings, np.array([0.4], np.float32)
+    )
+    assert statistics[0, 6] == 0
+
+
 def test_din_takes_one_user_and_many_candidates() -> None:
     candidates = features.encode_items([TOY_STORY] * 5)
     history = features.encode_history([("1", 4.0)])
