@@ -129,7 +129,7 @@ def test_the_ranker_scores_any_number_of_candidates(rankers_of: Path, candidates
     inputs = features.din_inputs(history, UserProfile("u1"), features.UserAggregates(), items, statistics)
     scores = served.ServedModel(rankers_of, "din", 1)(inputs)
     assert scores.shape == (candidates, 1)
-    assert ((scores > 0) & (scores < 1)).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
 
 
 def test_the_two_rankers_say_how_they_differ(rankers_of: Path) -> None:
