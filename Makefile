@@ -101,6 +101,7 @@ check: $(VENV)/.test ## Format, lint, types, protos and their drift, Dockerfiles
 	$(BIN)/hadolint infra/docker/Dockerfile
 	$(MAKE) --no-print-directory k8s-check
 	infra/prometheus/check.sh
+	$(BIN)/python infra/grafana/dashboards.py --check
 	$(BIN)/python infra/check_pages.py
 
 format: $(VENV)/.test ## Formats the code and mends what the linter can mend
@@ -140,6 +141,9 @@ bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's 
 .PHONY: protos lock clean
 protos: $(VENV)/.test ## Generates services/casebook from proto/
 	infra/generate-protos.sh
+
+dashboards: $(VENV)/.test ## Makes infra/grafana/dashboards/*.json of dashboards.yaml
+	$(BIN)/python infra/grafana/dashboards.py
 
 lock: $(BIN)/uv ## Resolves pyproject.toml into constraints.txt: names, versions, hashes
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-annotate --no-header \
