@@ -39,16 +39,69 @@ demo: $(VENV)/.serve ## Everything on embedded infrastructure, a walk through th
 demo-check: $(VENV)/.serve ## The same walk on free ports, then stops; the exit status says whether every step held
 	@$(BIN)/casebook demo-check
 
+##@ Docker Compose
+
+PROFILES ?=
+COMPOSE := COMPOSE_PROFILES=$(PROFILES) \
+  CASEBOOK_OTLP_ENDPOINT=$(if $(findstring observability,$(PROFILES)),http://otel-collector:4317) docker compose
+
+.PHONY: up up-check up-memory down images
+up: ## Builds the images, starts everything in containers, waits until all is ready: PROFILES=observability,load
+	@$(COMPOSE) build -q
+	@$(COMPOSE) up -d --wait
+	@echo
+	@echo "The API's page    http://$$(docker compose port gateway 8080)/docs"
+	@echo "The API key       docker compose run --rm casebook keys show"
+	@echo "The walk          make up-check"
+	@for page in grafana:3000 prometheus:9090 jaeger:16686 load:8089; do \
+	  address=$$($(COMPOSE) port $${page/:/ } 2>/dev/null) && printf '%-17s http://%s\n' "$${page%:*}" "$$address" || true; \
+	done
+
+up-check: ## The walk of `make demo-check` through what `make up` has started; the exit status says whether every step held
+	@docker compose run --rm casebook walk
+
+up-memory: ## What each running container takes, beside its limit
+	@docker stats --no-stream --format 'table {{.Name}}\t{{.MemUsage}}\t{{.CPUPerc}}' $$(docker compose --profile '*' ps -q)
+
+down: ## Ends the containers; the data stay in their volumes (`docker compose down -v` removes them too)
+	@docker compose --profile '*' down
+
+images: ## Builds the images that serve on a CPU, and prints their sizes
+	@docker compose --profile tools --profile load build -q
+	@docker images --format 'table {{.Repository}}:{{.Tag}}\t{{.Size}}' | grep -E '^(REPOSITORY|casebook/)'
+
+##@ Kubernetes
+
+OVERLAY ?= local
+.PHONY: k8s-secrets k8s-render k8s-check k8s-prove
+build/bin/kustomize:
+	@if command -v go > /dev/null; then GOBIN=$(abspath build/bin) go install sigs.k8s.io/kustomize/kustomize/v5@v5.7.1; fi
+
+k8s-secrets: ## Draws the secrets of the local overlay, once
+	@k8s/overlays/local/make-secrets.sh
+
+k8s-render: build/bin/kustomize k8s-secrets ## What would be applied: OVERLAY=local, gpu or production
+	@if [ -x build/bin/kustomize ]; then build/bin/kustomize build k8s/overlays/$(OVERLAY); else kubectl kustomize k8s/overlays/$(OVERLAY); fi
+
+k8s-check: build/bin/kustomize $(VENV)/.test ## Every overlay and component, alone and together, against the schemas and our own rules
+	$(BIN)/python -m pytest -q tests/contract/test_kubernetes_manifests.py
+
+k8s-prove: $(VENV)/.test ## On the cluster of KUBECONFIG, whose namespace `casebook` is replaced: ARGS=tests/cluster/test_system.py
+	CASEBOOK_TEST_KUBECONFIG="$${KUBECONFIG:?names the cluster to try it on}" $(BIN)/python -m pytest -m cluster $(or $(ARGS),tests/cluster)
+
 ##@ Check and test
 
 .PHONY: check format test test-all
-check: $(VENV)/.test ## Format, lint, types, protos and their drift, Prometheus rules, links in the pages
+check: $(VENV)/.test ## Format, lint, types, protos and their drift, Dockerfiles, manifests, Prometheus rules, links in the pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	cd proto && $(abspath $(BIN))/buf lint && $(abspath $(BIN))/buf breaking --against baseline.binpb
 	PYTHON=$(BIN)/python infra/generate-protos.sh build/generated && diff -r -x __pycache__ services/casebook build/generated/casebook
+	$(BIN)/hadolint infra/docker/Dockerfile
+	$(MAKE) --no-print-directory k8s-check
 	infra/prometheus/check.sh
+	$(BIN)/python infra/grafana/dashboards.py --check
 	$(BIN)/python infra/check_pages.py
 
 format: $(VENV)/.test ## Formats the code and mends what the linter can mend
@@ -88,6 +141,9 @@ bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's 
 .PHONY: protos lock clean
 protos: $(VENV)/.test ## Generates services/casebook from proto/
 	infra/generate-protos.sh
+
+dashboards: $(VENV)/.test ## Makes infra/grafana/dashboards/*.json of dashboards.yaml
+	$(BIN)/python infra/grafana/dashboards.py
 
 lock: $(BIN)/uv ## Resolves pyproject.toml into constraints.txt: names, versions, hashes
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --generate-hashes --no-emit-index-url --no-annotate --no-header \

@@ -33,6 +33,14 @@ ReadableFile = Annotated[str, AfterValidator(_readable)]
 """A path that can be read; empty for none."""
 
 
+def key_with_certificate(value: str, info: ValidationInfo) -> str:
+    """For a field `..._key_file`: it is set exactly where `..._cert_file` before it is."""
+    certificate = str(info.field_name).replace("key_file", "cert_file")
+    if certificate in info.data and bool(value) != bool(info.data[certificate]):
+        raise ValueError(f"goes with {PREFIX}{certificate.upper()}: set both or none")
+    return value
+
+
 class Settings(BaseSettings):
     """What every process of every service is told; a service adds its own fields in its `settings.py`.
 
@@ -121,13 +129,9 @@ class Settings(BaseSettings):
     database_owner_url: SecretStr = SecretStr("")
     """The same database as its owner; only `migrate` is given it."""
 
-    @field_validator("tls_key_file", "tls_client_key_file", "kafka_key_file")
-    @classmethod
-    def _key_with_certificate(cls, value: str, info: ValidationInfo) -> str:
-        certificate = str(info.field_name).replace("_key_", "_cert_")
-        if certificate in info.data and bool(value) != bool(info.data[certificate]):
-            raise ValueError(f"goes with {PREFIX}{certificate.upper()}: set both or none")
-        return value
+    _keys_with_certificates = field_validator("tls_key_file", "tls_client_key_file", "kafka_key_file")(
+        key_with_certificate
+    )
 
     @field_validator("tls_client_ca_file", "tls_client_cert_file")
     @classmethod

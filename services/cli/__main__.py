@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from chassis.settings import Settings
+    from cli.api_keys import Administrator
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,17 +32,20 @@ models = typer.Typer(no_args_is_help=True, help="Which version of a model answer
 topics = typer.Typer(no_args_is_help=True, help="Kafka's topics, from infra/kafka/topics.yaml.")
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: events that were given up.")
 keys = typer.Typer(no_args_is_help=True, help="API keys.")
+audit = typer.Typer(no_args_is_help=True, help="What was asked for of keys and releases.")
 fault = typer.Typer(no_args_is_help=True, help="Faults on purpose, to see their alerts: infra/faults.md.")
 app.add_typer(models, name="models")
 app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
 app.add_typer(keys, name="keys")
+app.add_typer(audit, name="audit")
 app.add_typer(fault, name="fault")
 
 Address = Annotated[str, typer.Option(envvar="CASEBOOK_INFERENCE_ADDRESS", help="The model server, host:port.")]
 Gateway = Annotated[str, typer.Option(envvar="CASEBOOK_GATEWAY", help="The API, http://host:port.")]
 ApiKey = Annotated[str, typer.Option(envvar="CASEBOOK_API_KEY", help="An administrator's; default: the first start's.")]
 TraceFolder = Annotated[Path | None, typer.Option(help="Where the traces lie; default <home>/traces.")]
+KeyId = Annotated[str, typer.Argument(help="The part of the key between its two underscores.")]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
 Limit = Annotated[int, typer.Option(help="At most this many.")]
 
@@ -321,13 +325,57 @@ def create(
     expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Without it: never.")] = None,
 ) -> None:
     """Creates an API key and prints it, once."""
-    from cli import api_keys
+    with _administrator(gateway, admin_key) as administrator:
+        print(administrator.create(principal, role, expires_in_days))
 
+
+@keys.command("list")
+def list_keys(gateway: Gateway = "", admin_key: ApiKey = "") -> None:
+    """The keys of the administrator's tenant, newest first; no secrets."""
+    with _administrator(gateway, admin_key) as administrator:
+        administrator.show_keys(_console())
+
+
+@keys.command()
+def rotate(
+    key_id: KeyId,
+    grace_seconds: Annotated[int, typer.Option(min=0, help="How long the old key works beside the new one.")] = 86_400,
+    expires_in_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Without it: never.")] = None,
+    gateway: Gateway = "",
+    admin_key: ApiKey = "",
+) -> None:
+    """Makes a new key in place of another and prints it, once; both work until the grace time is over."""
+    with _administrator(gateway, admin_key) as administrator:
+        print(administrator.rotate(key_id, grace_seconds, expires_in_days))
+
+
+@keys.command()
+def revoke(
+    key_id: KeyId,
+    grace_seconds: Annotated[int, typer.Option(min=0, help="How long it works yet.")] = 0,
+    gateway: Gateway = "",
+    admin_key: ApiKey = "",
+) -> None:
+    """Ends a key."""
+    with _administrator(gateway, admin_key) as administrator:
+        administrator.revoke(key_id, grace_seconds)
+
+
+@audit.command("list")
+def list_audit(limit: Limit = 50, gateway: Gateway = "", admin_key: ApiKey = "") -> None:
+    """Who asked for what of keys and releases over the API, with what outcome; newest first."""
+    with _administrator(gateway, admin_key) as administrator:
+        administrator.show_audit(limit, _console())
+
+
+@contextmanager
+def _administrator(gateway: str, admin_key: str) -> "Iterator[Administrator]":
     with _failures_in_words():
+        from cli.api_keys import Administrator
+
         home = Home.from_environment()
         home.enter()
-        where = gateway or os.environ.get("CASEBOOK_GATEWAY", "")
-        print(api_keys.create(home, where, admin_key, principal, role, expires_in_days))
+        yield Administrator.of(home, gateway or os.environ.get("CASEBOOK_GATEWAY", ""), admin_key)
 
 
 def _settings() -> "Settings":

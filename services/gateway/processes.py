@@ -75,6 +75,7 @@ async def serve(process: Process[GatewaySettings]) -> None:
     process.on_stop(server.drain)  # the first to run: what the requests in flight need is still there
     process.background(_watch_database(engine, process.readiness.add("database")), "watch database")
     process.background(_prune(records), "prune idempotency records")
+    process.background(server.follow_certificate(), "follow the certificate")
     server.start()
     _log.info("serving", http_port=server.port)
     await process.until_stopped()

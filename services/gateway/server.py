@@ -3,16 +3,21 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis import logs
 from gateway.settings import GatewaySettings
 
+RENEWAL_SECONDS = 60.0
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s after which load balancers let go of an idle connection: they close it, not we."""
+
+_log = logs.logger(__name__)
 
 
 class HttpServer:
@@ -37,13 +42,26 @@ class HttpServer:
                 limit_concurrency=settings.max_connections,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=int(settings.drain_seconds),
+                ssl_certfile=settings.http_tls_cert_file or None,
+                ssl_keyfile=settings.http_tls_key_file or None,
             )
         )
+        self._server.config.load()
+        self._files = (settings.http_tls_cert_file, settings.http_tls_key_file)
         self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Accepts connections."""
         self._serving = asyncio.get_running_loop().create_task(self._server.serve([self._socket]), name="http")
+
+    async def follow_certificate(self) -> None:
+        """Takes up a renewed certificate within a minute, for the connections that are made from then on."""
+        while self._server.config.ssl is not None:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            try:
+                self._server.config.ssl.load_cert_chain(*self._files)
+            except (OSError, ssl.SSLError) as error:
+                _log.error("the certificate cannot be read again: the one before stays", why=str(error))
 
     async def drain(self) -> None:
         """Accepts no more, and returns when the requests in flight are answered or `drain_seconds` are over.

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
-from chassis.settings import Address, Settings
+from chassis.settings import Address, ReadableFile, Settings, key_with_certificate
 
 
 def _separated_by_commas(value: object) -> object:
@@ -20,6 +20,10 @@ class GatewaySettings(Settings):
 
     http_listen: Address = "127.0.0.1:8080"
     """Where the REST API listens."""
+    http_tls_cert_file: ReadableFile = ""
+    """PEM; the certificate chain of the REST API. Empty: HTTP, for an ingress in front."""
+    http_tls_key_file: ReadableFile = Field("", validate_default=True)
+    """PEM; its key."""
     recommender_address: Address = "127.0.0.1:50052"
     """The recommender's gRPC server."""
     inference_address: Address = "127.0.0.1:50051"
@@ -51,3 +55,5 @@ class GatewaySettings(Settings):
     """`bootstrap` writes the first API key here, readable by its owner alone; a key that stands here is kept."""
     bootstrap_tenant: str = Field("demo", min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$")
     """The tenant of the first key."""
+
+    _http_key_with_certificate = field_validator("http_tls_key_file")(key_with_certificate)

@@ -179,6 +179,8 @@ def triton_config(model: onnx.ModelProto, target: Target) -> str:
     With `max_batch_size` above 0 the server owns the first dimension, so the dims leave it out.
     """
     lines = [f'name: "{target.model}"', 'platform: "onnxruntime_onnx"', f"max_batch_size: {target.max_batch_size}"]
+    # Triton serves the newest version alone unless told; which of them answers is the release's to say.
+    lines.append("version_policy: { all {} }")
     for kind, tensors in (("input", model.graph.input), ("output", model.graph.output)):
         entries = []
         for tensor in tensors:

@@ -1,0 +1,287 @@
+"""The local overlay on a cluster that really runs it: up, the walk, policies, an update under load, a canary, kills.
+
+The cluster has the images of `make images` as casebook/*:dev, and casebook/recommender-canary:dev.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.kubernetes import K8S, NAMESPACE, ROOT, manifests, ready, until
+
+pytestmark = [pytest.mark.timeout(900)]
+
+COMPONENTS = ("network-policies", "pdb")
+TRACES = {
+    "configMapGenerator": [
+        {"name": "casebook", "behavior": "merge", "literals": ["CASEBOOK_TRACE_FILE=/tmp/traces.jsonl"]}
+    ]
+}
+OUTSIDE = "casebook-outside"
+"""Another namespace, under no policy: where clients are."""
+DEPLOYMENTS = ("inference", "recommender", "gateway", "recommender-consume", "recommender-relay", "recommender-sink")
+STORES = ("kafka", "redis", "postgres")
+
+
+@pytest.fixture(scope="module")
+def system(cluster):
+    """The local overlay under its policies, up from nothing, and every Job done."""
+    started = time.monotonic()
+    cluster.apply(manifests("overlays/local", COMPONENTS, **TRACES))
+    for deployment in DEPLOYMENTS:
+        cluster.rolled_out(deployment, 600)
+    print(f"every Deployment is ready after {time.monotonic() - started:.0f} s")
+    cluster.kubectl("wait", "--for=condition=Complete", "job", "--all", "--timeout=300s", timeout=310)
+    print(f"every Job is done after {time.monotonic() - started:.0f} s")
+    cluster.run("create", "namespace", OUTSIDE)
+    yield cluster
+    cluster.run("delete", "namespace", OUTSIDE, "--ignore-not-found")
+
+
+def key() -> str:
+    return (K8S / "overlays" / "local" / "secrets" / "api_key").read_text()
+
+
+@contextmanager
+def forwarded(cluster, target, port):
+    """A local address that leads to a port of a Service or pod."""
+    process = cluster.start("port-forward", target, f":{port}")
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+)", line)
+        assert found, line
+        yield f"http://127.0.0.1:{found[1]}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_every_pod_is_restricted_and_ready(system):
+    for pod in system.get("pods", "--field-selector=status.phase!=Succeeded"):
+        assert ready(pod), pod["metadata"]["name"]
+        assert pod["metadata"]["namespace"] == NAMESPACE
+
+
+@contextmanager
+def traces_gathered(cluster, folder: Path):
+    """Every pod's trace file, copied into `folder` again and again."""
+    stop = threading.Event()
+
+    def gather():
+        while not stop.wait(0.5):
+            for name in ("gateway", "recommender", "inference"):
+                for pod in cluster.get("pods", "-l", f"app.kubernetes.io/name={name}"):
+                    found = cluster.run("exec", pod["metadata"]["name"], "--", "cat", "/tmp/traces.jsonl")
+                    if found.returncode == 0:
+                        (folder / "new").write_text(found.stdout)
+                        (folder / "new").rename(folder / f"{pod['metadata']['name']}.jsonl")
+
+    thread = threading.Thread(target=gather)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_the_walk_passes(system, tmp_path):
+    with forwarded(system, "service/gateway", 8080) as gateway, traces_gathered(system, tmp_path):
+        walk = [
+            sys.executable,
+            "-m",
+            "cli",
+            "walk",
+            "--gateway",
+            gateway,
+            "--api-key",
+            key(),
+            "--traces",
+            str(tmp_path),
+        ]
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "services"), "CASEBOOK_HOME": str(tmp_path / "home")}
+        done = subprocess.run(walk, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What a pod tries: a line an address, "open" or why not.
+TRY = """
+import socket, sys
+for address in sys.argv[1:]:
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), 3).close()
+        print(address, "open")
+    except OSError as error:
+        print(address, "closed", error)
+"""
+
+
+def tries(cluster, name, namespace, labels, addresses):
+    """Which addresses a pod with these labels reaches. A policy reaches a pod a moment after it starts: so it waits."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "try",
+                    "image": "casebook/cli:dev",
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["python", "-c", "import time; time.sleep(10)\n" + TRY, *addresses],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+    cluster.kubectl("--namespace", namespace, "create", "-f", "-", given=json.dumps(pod))
+    try:
+        wait = ("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+        cluster.kubectl("--namespace", namespace, *wait, timeout=130)
+        said = cluster.kubectl("--namespace", namespace, "logs", name)
+    finally:
+        cluster.run("--namespace", namespace, "delete", "pod", name, "--grace-period=0", "--force")
+    print(name, said, sep="\n")
+    return {line.split()[0] for line in said.splitlines() if line.split()[1] == "open"}
+
+
+STORE_PORTS = ["kafka:9092", "redis:6379", "postgres:5432"]
+GRPC_PORTS = ["recommender:50051", "inference:50051"]
+
+
+def test_a_pod_without_labels_reaches_nothing(system):
+    addresses = [*STORE_PORTS, *GRPC_PORTS, "gateway:8080", "kubernetes.default.svc:443"]
+
+    assert tries(system, "stranger", NAMESPACE, {}, addresses) == set()
+
+
+def test_a_pod_reaches_what_its_labels_say_and_nothing_else(system):
+    labels = {"casebook/uses-redis": "yes", "casebook/calls-inference": "yes"}
+
+    reached = tries(system, "labelled", NAMESPACE, labels, [*STORE_PORTS, *GRPC_PORTS])
+
+    assert reached == {"redis:6379", "inference:50051"}
+
+
+def test_another_namespace_reaches_the_gateway_alone(system):
+    addresses = [re.sub(":", f".{NAMESPACE}.svc:", each) for each in (*STORE_PORTS, *GRPC_PORTS, "gateway:8080")]
+
+    assert tries(system, "outsider", OUTSIDE, {}, addresses) == {f"gateway.{NAMESPACE}.svc:8080"}
+
+
+@contextmanager
+def load(cluster, clients=4, rate=12):
+    """Load from outside the namespace, for the length of a block; gives what came of it, at its end."""
+    script = (Path(__file__).parent / "load.py").read_text()
+    command = ["python", "-c", script, f"http://gateway.{NAMESPACE}.svc:8080", key(), str(clients), str(rate)]
+    container = {"name": "load", "image": "casebook/cli:dev", "imagePullPolicy": "IfNotPresent", "command": command}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "load"}, "spec": {"containers": [container]}}
+    pod["spec"]["restartPolicy"] = "Never"
+    there = ("--namespace", OUTSIDE)
+    cluster.run(*there, "delete", "pod", "load", "--ignore-not-found", "--wait")
+    cluster.kubectl(*there, "create", "-f", "-", given=json.dumps(pod))
+
+    def last() -> dict:
+        lines = [line for line in cluster.run(*there, "logs", "load").stdout.splitlines() if line.startswith("{")]
+        return json.loads(lines[-1]) if lines else {}
+
+    outcome: dict = {}
+    try:
+        until("100 answers", 180, lambda: last().get("ok", 0) >= 100)
+        yield outcome
+        cluster.kubectl(*there, "exec", "load", "--", "python", "-c", "import os; os.kill(1, 15)")
+        outcome.update(until("the load's account", 30, lambda: last() if "outcomes" in last() else {}))
+        print(outcome)
+    finally:
+        cluster.run(*there, "delete", "pod", "load", "--grace-period=0", "--force")
+
+
+def failures(outcome: dict) -> dict[str, int]:
+    """What was not an answer. One with a fallback is: on a busy machine a stage may be late with nobody gone."""
+    return {what: n for what, n in outcome["outcomes"].items() if what != "ok" and not what.startswith("degraded")}
+
+
+@pytest.mark.parametrize("deployment", ["gateway", "recommender", "inference"])
+def test_a_rolling_update_under_load_fails_no_request(system, deployment):
+    [before] = system.pods(deployment)
+    with load(system) as outcome:
+        system.kubectl("rollout", "restart", f"deployment/{deployment}")
+        system.rolled_out(deployment)
+        gone = before["metadata"]["name"]
+        until(f"{gone} to be gone", 120, lambda: system.run("get", "pod", gone).returncode != 0)
+
+    assert failures(outcome) == {}, outcome
+
+
+def calls(cluster, pod) -> float:
+    """How many recommendations a pod has answered."""
+    ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
+    metrics = cluster.kubectl("exec", pod["metadata"]["name"], "--", "python", "-c", ask)
+    line = r'^casebook_rpc_server_duration_seconds_count\{.*code="OK".*method="Recommend".*\} (\S+)'
+    return sum(float(found) for found in re.findall(line, metrics, re.MULTILINE))
+
+
+def test_a_canary_image_takes_its_share(system):
+    system.apply(manifests("overlays/local", (*COMPONENTS, "canary"), **TRACES))
+    try:
+        system.rolled_out("recommender-canary")
+        tracks = {pod["metadata"]["labels"]["casebook/track"]: pod for pod in system.pods("recommender")}
+        assert tracks.keys() == {"stable", "canary"}
+        images = {track: pod["spec"]["containers"][0]["image"] for track, pod in tracks.items()}
+        assert images == {"stable": "casebook/recommender:dev", "canary": "casebook/recommender-canary:dev"}
+        with load(system) as outcome:
+            before = {track: calls(system, pod) for track, pod in tracks.items()}
+            until("a hundred calls more", 60, lambda: calls(system, tracks["stable"]) - before["stable"] > 100)
+            taken = {track: calls(system, pod) - before[track] for track, pod in tracks.items()}
+        print(taken)
+        assert 0.35 < taken["canary"] / sum(taken.values()) < 0.65, taken
+        assert failures(outcome) == {}, outcome
+    finally:
+        system.kubectl("delete", "deployment", "recommender-canary", "--ignore-not-found")
+
+
+@pytest.mark.parametrize("name", [*STORES, *DEPLOYMENTS])
+def test_a_killed_pod_comes_back(system, name):
+    service, _, component = name.partition("-")
+    selector = f"app.kubernetes.io/name={service}"
+    if name not in STORES:
+        selector += f",app.kubernetes.io/component={component or 'serve'}"
+    before = {pod["metadata"]["uid"] for pod in system.get("pods", "-l", selector)}
+    started = time.monotonic()
+    system.kubectl("delete", "pods", "-l", selector, "--grace-period=0", "--force")
+
+    def again():
+        found = [pod for pod in system.get("pods", "-l", selector) if pod["metadata"]["uid"] not in before]
+        return found if found and all(map(ready, found)) else None
+
+    until(f"another {name}", 240, again)
+    came_back = time.monotonic() - started
+    with forwarded(system, "service/gateway", 8080) as gateway:
+        until("a whole answer and a click", 120, lambda: answers(gateway))
+    print(f"{name}: ready again after {came_back:.0f} s, all well after {time.monotonic() - started:.0f} s")
+
+
+def answers(gateway) -> bool:
+    """Whether a recommendation comes without fallbacks, and a click is taken."""
+    import httpx
+
+    with httpx.Client(base_url=gateway, headers={"Authorization": f"Bearer {key()}"}, timeout=10) as http:
+        try:
+            page = http.post("/v1/recommendations", json={"user_id": "196", "limit": 5})
+            click = http.post("/v1/events", json={"user_id": "196", "item_id": "302", "action": "click"})
+        except httpx.HTTPError:
+            return False
+    return page.status_code == 200 and not page.json()["degraded"] and click.status_code == 202

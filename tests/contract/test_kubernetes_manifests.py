@@ -1,0 +1,219 @@
+"""What kustomize makes of k8s/: each overlay, each component alone, all together; schemas, and this project's rules."""
+
+import json
+import re
+from functools import cache
+from itertools import chain
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from gateway.settings import GatewaySettings
+from inference.settings import InferenceSettings
+from recommender.settings import RecommenderSettings
+from tests.fixtures.kubernetes import K8S, ROOT, manifests
+
+VERSION = "1.34"
+COMPONENTS = sorted(folder.name for folder in (K8S / "components").iterdir())
+BUILDS = {
+    "local": ("overlays/local", ()),
+    "gpu": ("overlays/gpu", ()),
+    "production": ("overlays/production", ()),
+    **{f"local with {component}": ("overlays/local", (component,)) for component in COMPONENTS},
+    "local with all": ("overlays/local", tuple(COMPONENTS)),
+    "production with all": ("overlays/production", ("canary", "gpu", "monitoring", "triton")),
+}
+SECTIONS = ("ServiceAccount", "ConfigMap", "Role", "RoleBinding", "Deployment", "StatefulSet", "Service")
+"""The order in which a service's file says things."""
+ASKS_THE_API_SERVER = {"prometheus"}
+SETTINGS = (GatewaySettings, InferenceSettings, RecommenderSettings)
+
+every_build = pytest.mark.parametrize("build", BUILDS)
+
+
+@cache
+def rendered(build: str) -> tuple[dict, ...]:
+    return tuple(yaml.load_all(manifests(*BUILDS[build]), yaml.CSafeLoader))
+
+
+def workloads(build: str) -> list[dict]:
+    return [each for each in rendered(build) if each["kind"] in ("Deployment", "StatefulSet", "Job")]
+
+
+def pod(workload: dict) -> dict:
+    return workload["spec"]["template"]["spec"]
+
+
+def containers(workload: dict) -> list[dict]:
+    return [*pod(workload).get("initContainers", ()), *pod(workload)["containers"]]
+
+
+def named(workload: dict) -> str:
+    return f"{workload['kind']} {workload['metadata']['name']}"
+
+
+def selects(selector: dict, labels: dict) -> bool:
+    return all(labels.get(key) == value for key, value in selector.items())
+
+
+@cache
+def complaint(document: str) -> str:
+    try:
+        kubernetes_validate.validate(json.loads(document), VERSION, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return f"{'.'.join(map(str, error.path))}: {error.message}"
+    return ""
+
+
+@every_build
+def test_every_object_fits_its_schema_and_has_no_unknown_field(build):
+    complaints = {f"{each['kind']} {each['metadata']['name']}": complaint(json.dumps(each)) for each in rendered(build)}
+
+    assert {name: why for name, why in complaints.items() if why} == {}
+
+
+@every_build
+def test_every_container_is_restricted_and_bounded(build):
+    for workload in workloads(build):
+        shared = pod(workload)["securityContext"]
+        assert shared["runAsNonRoot"], named(workload)
+        assert shared["runAsUser"] > 0, named(workload)
+        assert shared["seccompProfile"] == {"type": "RuntimeDefault"}, named(workload)
+        name = workload["metadata"]["name"]
+        assert pod(workload)["automountServiceAccountToken"] is (name in ASKS_THE_API_SERVER), named(workload)
+        for container in containers(workload):
+            where = f"{named(workload)}, container {container['name']}"
+            restricted = {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["securityContext"] == restricted, where
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), where
+            # No limit of CPU: it stops a request in its midst while a core is idle. Shares follow the requests.
+            assert "memory" in container["resources"]["limits"], where
+            assert not container["image"].endswith(":latest"), where
+            assert ":" in container["image"], where
+
+
+@every_build
+def test_whatever_keeps_running_is_probed_and_has_time_to_drain(build):
+    for workload in workloads(build):
+        if workload["kind"] == "Job":
+            continue
+        for container in pod(workload)["containers"]:
+            where = f"{named(workload)}, container {container['name']}"
+            assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys(), where
+            shared = settings_of(build, container)
+            if shared:
+                leaves = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+                drains = int(shared["CASEBOOK_DRAIN_NOTICE_SECONDS"]) + int(shared["CASEBOOK_DRAIN_SECONDS"])
+                assert pod(workload)["terminationGracePeriodSeconds"] >= leaves + drains + 10, where
+
+
+@every_build
+def test_a_grpc_server_leaves_once_no_client_can_know_it(build):
+    """A name is cached for 30 s at most (kubeadm's CoreDNS), and a client looks it up anew with each connection."""
+    for workload in workloads(build):
+        for container in pod(workload)["containers"]:
+            if "grpc" in container.get("readinessProbe", {}):
+                age = float(settings_of(build, container)["CASEBOOK_CONNECTION_AGE_SECONDS"])
+                leaves = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+                assert leaves > 30 + age * 1.1, "gRPC spreads the age by a tenth"
+
+
+def settings_of(build: str, container: dict) -> dict[str, str]:
+    maps = {each["metadata"]["name"]: each["data"] for each in rendered(build) if each["kind"] == "ConfigMap"}
+    sources = [source["configMapRef"]["name"] for source in container.get("envFrom", ()) if "configMapRef" in source]
+    if not any(name.startswith("casebook") for name in sources):
+        return {}
+    return {name: value for source in sources for name, value in maps[source].items()}
+
+
+@every_build
+def test_every_variable_is_a_setting(build):
+    known = {f"CASEBOOK_{field}".upper() for settings in SETTINGS for field in settings.model_fields}
+    for workload in workloads(build):
+        for container in containers(workload):
+            direct = {variable["name"] for variable in container.get("env", ())}
+            variables = direct | settings_of(build, container).keys()
+            ours = {name.removesuffix("_FILE") for name in variables if name.startswith("CASEBOOK_")} - known
+            ours = {name for name in ours if f"{name}_FILE" not in known}
+            assert ours == set(), named(workload)
+
+
+@every_build
+def test_every_name_that_is_used_is_there(build):
+    there = {(each["kind"], each["metadata"]["name"]) for each in rendered(build)}
+    used = set()
+    for workload in workloads(build):
+        used.add(("ServiceAccount", pod(workload)["serviceAccountName"]))
+        for volume in pod(workload).get("volumes", ()):
+            if "configMap" in volume:
+                used.add(("ConfigMap", volume["configMap"]["name"]))
+            if "secret" in volume:
+                used.add(("Secret", volume["secret"]["secretName"]))
+        for source in chain.from_iterable(container.get("envFrom", ()) for container in containers(workload)):
+            used.add(("ConfigMap", source["configMapRef"]["name"]))
+    if build.startswith("production"):
+        assert {name for kind, name in used if kind == "Secret"} <= documented_secrets()
+        used = {(kind, name) for kind, name in used if kind != "Secret"}
+    assert used <= there
+
+
+def documented_secrets() -> set[str]:
+    """The Secrets that production expects, as the table in k8s/README.md names them."""
+    return set(
+        re.findall(r"^\| `([a-z-]+)` \| (?:`[a-z_]+`(?:, )?)+ \|", (K8S / "README.md").read_text(), re.MULTILINE)
+    )
+
+
+@every_build
+def test_every_service_budget_and_autoscaler_finds_its_pods(build):
+    labels = [workload["spec"]["template"]["metadata"]["labels"] for workload in workloads(build)]
+    deployments = {workload["metadata"]["name"] for workload in workloads(build) if workload["kind"] == "Deployment"}
+    for each in rendered(build):
+        if each["kind"] == "Service":
+            assert any(selects(each["spec"]["selector"], found) for found in labels), each["metadata"]
+        if each["kind"] == "PodDisruptionBudget":
+            assert any(selects(each["spec"]["selector"]["matchLabels"], found) for found in labels), each["metadata"]
+        if each["kind"] == "HorizontalPodAutoscaler":
+            assert each["spec"]["scaleTargetRef"]["name"] in deployments
+
+
+def test_what_a_pod_says_it_uses_it_may_reach():
+    """A label `casebook/uses-x` or `casebook/calls-x` without a policy of that name would lead nowhere."""
+    policies = {each["metadata"]["name"] for each in rendered("local with all") if each["kind"] == "NetworkPolicy"}
+    labels = chain.from_iterable(w["spec"]["template"]["metadata"]["labels"] for w in workloads("local with all"))
+    ways = {label.removeprefix("casebook/") for label in labels if re.match("casebook/(uses|calls)-", label)}
+
+    assert ways <= policies
+    assert {way.partition("-")[2] for way in ways} <= policies, "and the other end lets it in"
+
+
+def test_a_services_file_says_things_in_one_order():
+    files = [*K8S.glob("base/*.yaml"), *K8S.glob("overlays/local/*.yaml"), *K8S.glob("components/*/*.yaml")]
+    for file in files:
+        kinds = [each["kind"] for each in yaml.safe_load_all(file.read_text()) if isinstance(each, dict)]
+        places = [SECTIONS.index(kind) for kind in kinds if kind in SECTIONS]
+        if "Deployment" in kinds or "StatefulSet" in kinds:
+            assert places == sorted(places), file
+
+
+def test_third_parties_are_the_ones_of_compose():
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
+    theirs = {service["image"] for service in compose if not service.get("image", "casebook/").startswith("casebook/")}
+    ours = {container["image"] for w in workloads("local with all") for container in containers(w)}
+    third_parties = {image for image in ours if not image.startswith(("casebook/", "nvcr.io/"))}
+
+    assert third_parties <= theirs
+
+
+@pytest.mark.parametrize(("folder", "files"), [("prometheus", "rules/*.yaml"), ("grafana", "dashboards/*.json")])
+def test_every_rule_and_dashboard_is_in_the_component(folder, files):
+    where = ROOT / "infra" / folder
+    generators = yaml.safe_load((where / "kustomization.yaml").read_text())["configMapGenerator"]
+    listed = {file for generator in generators for file in generator["files"]}
+
+    assert {str(file.relative_to(where)) for file in where.glob(files)} <= listed
