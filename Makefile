@@ -153,6 +153,9 @@ bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's 
 protos: $(VENV)/.test ## Generates services/casebook from proto/
 	infra/generate-protos.sh
 
+proto-baseline: $(VENV)/.test ## Promises the contracts as they are now: a change that breaks them fails `make check` from then on
+	cd proto && $(abspath $(BIN))/buf build --exclude-source-info -o baseline.binpb
+
 dashboards: $(VENV)/.test ## Makes infra/grafana/dashboards/*.json of dashboards.yaml
 	$(BIN)/python infra/grafana/dashboards.py
 
