@@ -102,7 +102,18 @@ check: $(VENV)/.test ## Format, lint, types, protos and their drift, Dockerfiles
 	$(MAKE) --no-print-directory k8s-check
 	infra/prometheus/check.sh
 	$(BIN)/python infra/grafana/dashboards.py --check
+	$(MAKE) --no-print-directory workflows-check
 	$(BIN)/python infra/check_pages.py
+
+build/bin/actionlint:
+	@if command -v go > /dev/null; then GOBIN=$(abspath build/bin) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7; fi
+
+.PHONY: workflows-check audit
+workflows-check: build/bin/actionlint ## The workflows of GitHub Actions, where Go can install actionlint
+	@if [ -x build/bin/actionlint ]; then build/bin/actionlint; else echo "WORKFLOWS NOT CHECKED: there is no Go here" >&2; fi
+
+audit: $(BIN)/uv ## Known weaknesses in the packages of constraints.txt, by the Python Packaging Advisory Database
+	$(BIN)/uv tool run pip-audit@2.10.1 --require-hashes --disable-pip -r constraints.txt
 
 format: $(VENV)/.test ## Formats the code and mends what the linter can mend
 	$(BIN)/ruff check --fix -q . || true
@@ -138,9 +149,12 @@ bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's 
 
 ##@ Maintain
 
-.PHONY: protos lock clean
+.PHONY: protos proto-baseline lock clean
 protos: $(VENV)/.test ## Generates services/casebook from proto/
 	infra/generate-protos.sh
+
+proto-baseline: $(VENV)/.test ## Promises the contracts as they are now: a change that breaks them fails `make check` from then on
+	cd proto && $(abspath $(BIN))/buf build --exclude-source-info -o baseline.binpb
 
 dashboards: $(VENV)/.test ## Makes infra/grafana/dashboards/*.json of dashboards.yaml
 	$(BIN)/python infra/grafana/dashboards.py

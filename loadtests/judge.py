@@ -151,6 +151,8 @@ def steps_so_far() -> list[Step]:
 @events.init.add_listener
 def check_options(environment: Environment, **_: Any) -> None:
     """A wrong SLO file or option stops the run before the first request."""
+    # gevent's clock has stood still while Locust and this were imported; a timer set now would end as much too early.
+    gevent.get_hub().loop.update_now()
     options = environment.parsed_options
     if options is None or isinstance(environment.runner, WorkerRunner):
         return

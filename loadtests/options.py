@@ -22,7 +22,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     key_file = os.environ.get("CASEBOOK_API_KEY_FILE", "")
     key = os.environ.get("CASEBOOK_API_KEY") or (Path(key_file).read_text().strip() if key_file else "")
     help_text = "API key, shared by all users [CASEBOOK_API_KEY, CASEBOOK_API_KEY_FILE]"
-    group.add_argument("--api-key", default=key, is_secret=True, help=help_text)
+    parser.add_argument("--api-key", default=key, is_secret=True, help=help_text)  # groups know no secrets
 
 
 def people(environment: Environment) -> People:

@@ -1,0 +1,67 @@
+"""What docker-compose.yml promises for every service, so that a new one can't forget it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).parents[2]
+SERVICES = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
+CORE = {name: service for name, service in SERVICES.items() if "profiles" not in service}
+BYTES = {"m": 2**20, "g": 2**30}
+
+
+def memory(service: dict) -> int:
+    return int(service["mem_limit"][:-1]) * BYTES[service["mem_limit"][-1]]
+
+
+def one_shot(service: dict) -> bool:
+    return str(service.get("restart", "")).startswith("on-failure")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_has_few_rights_and_a_limit(name):
+    service = SERVICES[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert memory(service) > 0
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_a_server_says_when_it_is_ready_and_comes_back(name):
+    service = CORE[name]
+
+    assert one_shot(service) or (service["healthcheck"]["test"] and service["restart"] == "unless-stopped")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_is_ours_or_of_one_version(name):
+    image = SERVICES[name]["image"]
+    repository, _, tag = image.partition(":")
+
+    if repository.startswith("casebook/"):
+        builders = [other for other, service in SERVICES.items() if service["image"] == image and "build" in service]
+        assert len(builders) == 1, builders
+        assert SERVICES[name]["pull_policy"] == "never"
+    else:
+        assert any(character.isdigit() for character in tag)
+
+
+def test_the_core_fits_in_4_gib():
+    running = [service for service in CORE.values() if not one_shot(service)]
+
+    assert sum(memory(service) for service in running) <= 4 * 2**30
+
+
+def test_a_one_shot_is_waited_for():
+    """`docker compose up --wait` takes an ended container for a failure unless something waits for its end."""
+    waited_for = {
+        name
+        for service in CORE.values()
+        for name, how in service.get("depends_on", {}).items()
+        if how["condition"] == "service_completed_successfully"
+    }
+
+    assert waited_for == {name for name, service in CORE.items() if one_shot(service)}
