@@ -44,7 +44,7 @@ def _model(name: str) -> Timer:
     return Timer(f"model server: {name} computes", "casebook_inference_duration_seconds", model, (waiting,))
 
 
-_RECOMMEND = {"service": "casebook.recommender.v1.RecommenderService", "method": "Recommend"}
+_RECOMMEND = {"rpc_service": "casebook.recommender.v1.RecommenderService", "method": "Recommend"}
 PATHS: dict[str, Timer] = {
     "POST /v1/recommendations": Timer(
         "gateway: edge, JSON, translation",
@@ -87,3 +87,12 @@ def layers(path: Timer, activity: Activity, depth: int = 0) -> Iterator[Layer]:
     yield Layer(path.layer, depth, calls, mean_ms, max(0.0, mean_ms - inside_ms), seconds / activity.seconds)
     for found in below:
         yield from found
+
+
+def unseen(path: Timer, activity: Activity) -> Iterator[Timer]:
+    """The timers below one that counted calls which counted none: no process shows them under these names."""
+    if activity.count(path.metric, path.labels) <= 0:
+        yield path
+        return
+    for timer in path.inside:
+        yield from unseen(timer, activity)

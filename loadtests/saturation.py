@@ -6,7 +6,7 @@ from typing import Any
 
 import psutil
 
-from loadtests.paths import PATHS, Layer, Timer, layers
+from loadtests.paths import PATHS, Layer, Timer, layers, unseen
 from loadtests.steps import Step
 from loadtests.telemetry import Activity
 
@@ -90,7 +90,7 @@ def explain(light: Observed, heavy: Observed, machine_cores: int | None = None) 
     """What limits the heavy step, by comparison with the light one."""
     cores = machine_cores or psutil.cpu_count() or 1
     grown = {name: found for name, path in PATHS.items() if (found := _grown(name, path, light, heavy))}
-    lines = (*_processors(heavy, cores), *_slowest(grown), *_behind(heavy))
+    lines = (*_processors(heavy, cores), *_slowest(grown), *_behind(heavy), *_unseen(heavy))
     return Reasons(light, heavy, cores, grown, lines)
 
 
@@ -131,6 +131,14 @@ def _behind(heavy: Observed) -> Iterator[str]:
         behind = lag / published * heavy.activity.seconds if published > 0 else 0.0
         if behind > BEHIND_SECONDS:
             yield f"the consumer {group} falls behind: {lag:.0f} events of {topic}, {behind:.0f} s of what is published"
+
+
+def _unseen(heavy: Observed) -> Iterator[str]:
+    for endpoint, path in PATHS.items():
+        if endpoint in heavy.step.endpoints:
+            for timer in unseen(path, heavy.activity):
+                labels = ", ".join(f"{name}={value}" for name, value in timer.labels.items())
+                yield f"no process shows {timer.metric} ({labels}): is it in --metrics, and as paths.py names it?"
 
 
 def _grown(endpoint: str, path: Timer, light: Observed, heavy: Observed) -> list[Grown]:

@@ -14,7 +14,7 @@ ENDPOINT = "POST /v1/recommendations"
 
 def page(cpu, gateway=0.0, ranking=0.0, calls=0, lag=0):
     """What all processes say in one page: seconds spent below two timers, over `calls`."""
-    method = '{service="casebook.recommender.v1.RecommenderService",method="Recommend",code="OK"}'
+    method = '{rpc_service="casebook.recommender.v1.RecommenderService",method="Recommend",code="OK"}'
     return f"""# TYPE process_cpu_seconds_total counter
 process_cpu_seconds_total {cpu}
 # TYPE http_server_request_duration_seconds histogram
@@ -96,6 +96,12 @@ def test_a_consumer_that_does_not_keep_up():
 
     assert any(line.startswith(says) for line in saturation.explain(light, behind, machine_cores=2).lines)
     assert not any("falls behind" in line for line in saturation.explain(light, light, machine_cores=2).lines)
+
+
+def test_a_timer_that_no_process_shows_is_named():
+    lines = saturation.explain(observed(**LIGHT), observed(**LIGHT), machine_cores=2).lines
+
+    assert "no process shows casebook_recommender_stage_duration_seconds (stage=recall)" in "\n".join(lines)
 
 
 def test_a_process_that_was_started_anew_is_left_out():
