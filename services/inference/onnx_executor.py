@@ -77,6 +77,9 @@ class OnnxExecutor:
 
     def __init__(self, options: OnnxOptions) -> None:
         self._options = options
+        if options.provider != "cpu":
+            # CUDA and cuDNN come as wheels (the extra `inference-gpu`), where the dynamic linker does not look.
+            ort.preload_dlls()
 
     async def load(self, files: ModelFiles) -> LoadedModel:
         """Creates the session, checks it against the configuration, and warms it; all in a thread."""
