@@ -1,0 +1,166 @@
+"""`docker compose up` from nothing: the walk holds, each service may be killed and comes back, volumes outlive it all.
+
+Under a project name of its own, on a free port: a system that runs already is left alone.
+"""
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from cli.walk import Walk
+from tests.fixtures.kafka import free_ports
+from tests.fixtures.system import until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
+
+CHECKOUT = Path(__file__).parents[2]
+OURS = ("gateway", "recommender", "recommender-consume", "recommender-relay", "recommender-sink", "inference")
+
+
+class Compose:
+    """The system's containers, by service."""
+
+    def __init__(self, port: int) -> None:
+        self._env = os.environ | {"COMPOSE_PROJECT_NAME": "casebook-test", "CASEBOOK_PORT": str(port)}
+        self.gateway = f"http://127.0.0.1:{port}"
+
+    def __call__(self, *arguments: str) -> str:
+        """What `docker compose ARGUMENTS` prints; fails with it where its status is not 0."""
+        ended = subprocess.run(
+            ["docker", "compose", *arguments], cwd=CHECKOUT, env=self._env, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, f"docker compose {' '.join(arguments)}:\n{ended.stdout}{ended.stderr[-4000:]}"
+        return ended.stdout
+
+    def inspect(self, service: str, what: str) -> str:
+        """A field of `docker inspect`, in Go's template language."""
+        container = self("ps", "--all", "--quiet", service).strip()
+        return subprocess.check_output(["docker", "inspect", "-f", what, container], text=True).strip()
+
+
+@pytest.fixture(scope="module")
+def compose() -> Iterator[Compose]:
+    """A system from nothing, ready; it and its volumes go with the module."""
+    engine = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    if engine.returncode != 0:
+        pytest.skip(f"no Docker engine answers: {engine.stderr.strip()}")
+    [port] = free_ports(1)
+    compose = Compose(port)
+    compose("build", "--quiet")
+    try:
+        started = time.monotonic()
+        compose("up", "--detach", "--wait", "--wait-timeout", "300")
+        print(f"ready {time.monotonic() - started:.0f} s after `docker compose up` from nothing")  # noqa: T201
+        yield compose
+    finally:
+        compose("--profile", "*", "down", "--volumes", "--timeout", "5")
+
+
+@pytest.fixture
+def walk(compose: Compose) -> Iterator[Walk]:
+    """A client with the first API key."""
+    key = compose("run", "--rm", "casebook", "keys", "show").strip()
+    with httpx.Client(base_url=compose.gateway, headers={"Authorization": f"Bearer {key}"}, timeout=10.0) as http:
+        yield Walk(http, Console(width=120), CHECKOUT)
+
+
+def recommended(walk: Walk) -> dict | None:
+    response = walk.http.post("/v1/recommendations", json={"user_id": "196", "limit": 10})
+    return response.json() if response.is_success and len(response.json()["items"]) == 10 else None
+
+
+def healthy(walk: Walk) -> bool:
+    answer = recommended(walk)
+    return answer is not None and answer["degraded"] == []
+
+
+def click(walk: Walk, session: str) -> httpx.Response:
+    return walk.http.post("/v1/events", json={"session_id": session, "item_id": "50", "action": "click"})
+
+
+def falls_back(walk: Walk) -> bool:
+    answer = recommended(walk)
+    return answer is not None and answer["degraded"] != []
+
+
+def takes_no_events(walk: Walk) -> bool:
+    answer = click(walk, "nobody")
+    return answer.status_code == 503 and "Retry-After" in answer.headers
+
+
+def is_unavailable(walk: Walk) -> bool:
+    return walk.http.post("/v1/recommendations", json={"user_id": "196"}).status_code == 503
+
+
+def is_not_there(walk: Walk) -> bool:
+    try:
+        return walk.http.get("/v1/models").status_code == 0
+    except httpx.TransportError:
+        return True
+
+
+def test_every_step_of_the_walk_holds(compose):
+    assert "Every step held" in compose("run", "--rm", "casebook", "walk")
+
+
+@pytest.mark.parametrize(
+    ("service", "meanwhile"),
+    [
+        ("gateway", is_not_there),
+        ("recommender", is_unavailable),
+        ("inference", falls_back),
+        ("redis", falls_back),
+        ("kafka", takes_no_events),
+        ("postgres", lambda _: True),  # keys are trusted for seconds, then nobody is let in
+        ("recommender-relay", healthy),
+        ("recommender-sink", healthy),
+    ],
+)
+def test_a_killed_service_is_missed_as_its_readme_says_and_comes_back(compose, walk, service, meanwhile):
+    until("a healthy answer", lambda: healthy(walk), 90)
+
+    compose("kill", service)
+
+    until(f"what holds without {service}", lambda: meanwhile(walk))
+    compose("up", "--detach", "--wait", "--no-deps", service)
+    until(f"a healthy answer with {service} back", lambda: healthy(walk), 90)
+    until("an event is taken", lambda: click(walk, "somebody").is_success)
+
+
+def test_a_click_during_the_consumers_death_counts_when_it_is_back(compose, walk):
+    session = f"compose-{uuid.uuid4().hex[:8]}"
+    compose("kill", "recommender-consume")
+
+    assert click(walk, session).is_success
+
+    compose("up", "--detach", "--wait", "--no-deps", "recommender-consume")
+    answer = {"session_id": session, "limit": 10}
+    until("the click in an answer", lambda: walk.call("POST", "/v1/recommendations", answer)["history_length"] == 1)
+
+
+def test_a_process_that_ends_is_started_again(compose, walk):
+    compose("exec", "recommender", "python", "-c", "import os, signal; os.kill(1, signal.SIGTERM)")
+
+    until("a restart", lambda: int(compose.inspect("recommender", "{{.RestartCount}}")) > 0)
+    until("a healthy answer", lambda: healthy(walk), 90)
+
+
+def test_volumes_outlive_the_containers(compose, walk):
+    item = {"title": "The Paper Lantern", "categories": ["Animation"], "year": 1998}
+    walk.call("PUT", "/v1/items/compose-1", item)
+
+    compose("stop", *OURS)
+    ended = {service: compose.inspect(service, "{{.State.ExitCode}}") for service in OURS}
+    compose("down")
+    compose("up", "--detach", "--wait")
+
+    assert set(ended.values()) == {"0"}, f"SIGTERM did not end all in time and in order: {ended}"
+    assert walk.call("GET", "/v1/items/compose-1")["title"] == "The Paper Lantern"
+    until("a healthy answer", lambda: healthy(walk), 90)
