@@ -149,7 +149,7 @@ bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's 
 
 ##@ Maintain
 
-.PHONY: protos proto-baseline lock clean
+.PHONY: protos proto-baseline dashboards lock clean
 protos: $(VENV)/.test ## Generates services/casebook from proto/
 	infra/generate-protos.sh
 
