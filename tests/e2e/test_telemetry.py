@@ -157,7 +157,8 @@ def test_every_metric_of_a_dashboard_or_an_alert_is_there_and_moves(visited):
     named = {
         name for query in DASHBOARDS + RULES for name in re.findall(r"\b(?:casebook|http_server|process)_\w+", query)
     }
-    counted = {name for name in named if re.search(r"_(total|count|sum|bucket)$", name)} - ONLY_WHEN_WRONG
+    counted = {name for name in named if re.search(r"_(total|count|sum|bucket)$", name)}
+    counted -= ONLY_WHEN_WRONG | {"casebook_inference_loads_total"}  # that one moves when a release does
 
     def all_moved():
         still = {name for name in counted if not visited.query(f"max(rate({name}[1m])) > 0")}
