@@ -127,6 +127,8 @@ def _show_steps(run: Run, console: Console) -> None:
     console.print(table)
     if not ramp.knee_reached:
         console.print("No knee yet: the last step has the greatest power.")
+    elif ramp.knee == 0:
+        console.print("The knee may be below the first step: begin with fewer --design-users to see it.")
     console.print(
         "[dim]offered: as if answers stayed as quick as in the first step; of the rise: what a step kept of the "
         "offered load that it added; power: answered / mean (Kleinrock)[/]"
@@ -200,7 +202,7 @@ def _by_endpoint(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Verdict]]:
 def _cell(verdict: Verdict) -> str:
     """Measured beside its limit: "21 ≤ 50 ✓"."""
     colour, sign, mark = ("green", "≤", "✓") if verdict.holds else ("red", ">", "✗")
-    return f"[{colour}]{verdict.measured:.3g} {sign} {verdict.limit:g} {mark}[/]"
+    return f"[{colour}]{round(verdict.measured, 4):g} {sign} {verdict.limit:g} {mark}[/]"
 
 
 def _reasons(ramp: knee.Ramp, observed: Sequence[Observed | None]) -> Reasons | None:
