@@ -162,10 +162,12 @@ class Walk:
             newest = {item["item_id"] for item in clicked}
 
             def changed() -> dict[str, Any] | None:
-                answer = self.recommend(user_id=user, limit=10)
+                # First whether all clicks are there: an answer from before the last of them may still hold its item.
                 history = self.call("GET", f"/v1/users/{user}/history?limit={len(clicked)}")["entries"]
-                arrived = {entry["item"]["item_id"] for entry in history} == newest
-                return answer if arrived and steady(answer) != steady(before) else None
+                if {entry["item"]["item_id"] for entry in history} != newest:
+                    return None
+                answer = self.recommend(user_id=user, limit=10)
+                return answer if steady(answer) != steady(before) else None
 
             after, _ = self.until("an answer that knows of the clicks", FRESH_WITHIN_SECONDS, changed)
             seconds = time.perf_counter() - started
