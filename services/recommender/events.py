@@ -97,8 +97,11 @@ def behaviour_of(event: Event[behaviour_pb2.BehaviourEvent]) -> Behaviour:
         stars = 0.0 if action == "impression" else rating_of(action, message.rating)
     except ValueError as error:
         raise PoisonMessage(f"action, rating: {error}") from error
+    try:
+        when = message.occurred_at.ToDatetime(UTC) if message.HasField("occurred_at") else event.envelope.time
+    except ValueError as error:
+        raise PoisonMessage(f"occurred_at: {error}") from error
     subject = f"user:{message.user_id}" if message.user_id else f"session:{message.session_id}"
-    when = message.occurred_at.ToDatetime(UTC) if message.HasField("occurred_at") else event.envelope.time
     interaction = Interaction(message.user_id or message.session_id, message.item_id, stars, action, when)
     return Behaviour(event.envelope.id, subject, interaction)
 

@@ -17,7 +17,8 @@ def topic_of(topic: str) -> str:
 
 def headers_of(record: ConsumerRecord, group: str, reason: str, attempts: int) -> Headers:
     """The record's own headers, and why it died, where it came from, and how often it was tried."""
-    kept = [(name, value) for name, value in record.headers if not name.startswith("dlq_")]
+    # Kafka lets a header be null; kafka-python reads such a one and writes none.
+    kept = [(name, value or b"") for name, value in record.headers if not name.startswith("dlq_")]
     texts = {
         "dlq_reason": reason[:REASON_CHARACTERS],
         "dlq_topic": record.topic,

@@ -120,6 +120,8 @@ class EventProducer:
     def forward(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Writes a record as it is, with its own headers: to a dead-letter topic, and back. Raises Unavailable."""
         pending = Pending(topic, self._deadline)
+        if key is None and value is None:
+            value = b""  # Kafka takes a record without either; kafka-python does not write it
         self._send(topic, key, value, headers, pending)
         pending.wait()
 
