@@ -1,7 +1,5 @@
 """The options of the users: who asks, for what, and with which key."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 from locust import events
@@ -9,6 +7,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
 from loadtests.people import People
+from loadtests.secret import secret
 
 
 @events.init_command_line_parser.add_listener
@@ -19,10 +18,10 @@ def add_options(parser: LocustArgumentParser) -> None:
     group.add_argument("--known-users", type=int, default=943, help="How many of them have history (ML-100K's users)")
     group.add_argument("--items", type=int, default=1682, help="Items of the catalogue, named 1 to N")
     group.add_argument("--zipf", type=float, default=1.0, help="Exponent of Zipf's law for visitors and items")
-    key_file = os.environ.get("CASEBOOK_API_KEY_FILE", "")
-    key = os.environ.get("CASEBOOK_API_KEY") or (Path(key_file).read_text().strip() if key_file else "")
     help_text = "API key, shared by all users [CASEBOOK_API_KEY, CASEBOOK_API_KEY_FILE]"
-    parser.add_argument("--api-key", default=key, is_secret=True, help=help_text)  # groups know no secrets
+    parser.add_argument(
+        "--api-key", default=secret("CASEBOOK_API_KEY"), is_secret=True, help=help_text
+    )  # groups know no secrets
 
 
 def people(environment: Environment) -> People:

@@ -14,11 +14,12 @@ from locust import User
 
 from chassis.identity import Identity, Role, TokenKeys
 from loadtests.options import people
+from loadtests.secret import secret
 
 grpc_gevent.init_gevent()
 
 DEADLINE_SECONDS = 5.0
-TOKEN_KEYS = os.environ.get("CASEBOOK_TOKEN_KEYS", "")
+TOKEN_KEYS = secret("CASEBOOK_TOKEN_KEYS")
 TENANT = os.environ.get("CASEBOOK_LOAD_TENANT", "demo")
 
 
