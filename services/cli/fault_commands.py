@@ -22,7 +22,7 @@ def give(settings: Settings, fault: Fault, target: str, delay_seconds: float, se
     """Orders a fault; the processes that allow faults have it within a second."""
     order = Order(fault, target or DEFAULT_TARGETS[fault], delay_seconds if fault is Fault.SLOW_MODEL else 0.0)
     try:
-        faults.give(redis.Redis.from_url(settings.redis_url), order, seconds)
+        faults.give(_redis(settings), order, seconds)
     except redis.RedisError as error:
         raise Unavailable("redis", str(error)) from error
     console.print(f"{fault} of {order.target} for {seconds} s, in the processes that allow faults")
@@ -31,7 +31,7 @@ def give(settings: Settings, fault: Fault, target: str, delay_seconds: float, se
 def show(settings: Settings, console: Console) -> None:
     """The faults that are ordered now."""
     try:
-        orders = faults.orders(redis.Redis.from_url(settings.redis_url))
+        orders = faults.orders(_redis(settings))
     except redis.RedisError as error:
         raise Unavailable("redis", str(error)) from error
     if not orders:
@@ -47,7 +47,11 @@ def show(settings: Settings, console: Console) -> None:
 def clear(settings: Settings, fault: Fault | None, console: Console) -> None:
     """Ends one fault, or all."""
     try:
-        faults.clear(redis.Redis.from_url(settings.redis_url), *([fault] if fault else []))
+        faults.clear(_redis(settings), *([fault] if fault else []))
     except redis.RedisError as error:
         raise Unavailable("redis", str(error)) from error
     console.print(f"{fault or 'every fault'} is over within a second")
+
+
+def _redis(settings: Settings) -> redis.Redis:
+    return redis.Redis.from_url(settings.redis_url, socket_timeout=5.0, socket_connect_timeout=5.0)

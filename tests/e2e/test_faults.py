@@ -3,25 +3,30 @@
 from contextlib import contextmanager
 
 import pytest
+import redis
 
+from chassis import faults
+from chassis.faults import DEFAULT_TARGETS, Fault, Order
 from tests.e2e.visitors import visiting
 from tests.fixtures.system import until
 
 FAULTS = [
-    ("slow-model", "ModelSlow", {"model": "din"}),
-    ("wrong-version", "WrongVersion", {"model": "din"}),
-    ("stale-features", "FeaturesStale", {"group": "recommender.features"}),
-    ("lost-consumer", "ConsumerLost", {"group": "recommender.features"}),
+    (Fault.SLOW_MODEL, "ModelSlow", {"model": "din"}),
+    (Fault.WRONG_VERSION, "WrongVersion", {"model": "din"}),
+    (Fault.STALE_FEATURES, "FeaturesStale", {"group": "recommender.features"}),
+    (Fault.LOST_CONSUMER, "ConsumerLost", {"group": "recommender.features"}),
 ]
 
 
 @contextmanager
 def ordered(system, fault):
-    system.casebook("fault", "set", fault, "--seconds", "120")
+    address, password = system.home.addresses()["CASEBOOK_REDIS_ADDRESS"], system.home.secret("redis")
+    client = redis.Redis.from_url(f"redis://:{password}@{address}/0", socket_timeout=5)
+    faults.give(client, Order(fault, DEFAULT_TARGETS[fault], delay_seconds=0.3), seconds=120)
     try:
         yield
     finally:
-        system.casebook("fault", "clear", fault)
+        faults.clear(client, fault)
 
 
 @contextmanager
@@ -47,8 +52,9 @@ def test_a_fault_raises_its_alert_and_its_end_clears_it(system, prometheus, walk
         until(f"{alert} to clear", lambda: not fires(), 60)
 
 
-def test_faults_are_listed_and_end(system):
-    with ordered(system, "slow-model"):
-        assert "slow-model" in system.casebook("fault", "list")
+def test_the_operator_orders_lists_and_clears_a_fault(system):
+    assert "slow-model of din" in system.casebook("fault", "set", "slow-model", "--delay", "0.001", "--seconds", "60")
+    assert "slow-model" in system.casebook("fault", "list")
+    system.casebook("fault", "clear")
 
     assert "no faults" in system.casebook("fault", "list")
