@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import cast
 
 import redis
 import redis.asyncio
@@ -99,8 +100,8 @@ def clear(client: redis.Redis, *cleared: Fault) -> None:
 
 def orders(client: redis.Redis) -> list[tuple[Order, int]]:
     """Every fault that is ordered now, and in how many seconds it ends."""
-    found = _parse(client.mget(_keys()))
-    return [(order, max(0, client.ttl(_KEY + order.fault))) for order in found.values()]
+    found = _parse(cast("list[bytes | None]", client.mget(_keys())))
+    return [(order, max(0, cast("int", client.ttl(_KEY + order.fault)))) for order in found.values()]
 
 
 def _keys() -> list[str]:
