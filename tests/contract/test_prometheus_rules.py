@@ -27,7 +27,7 @@ def stem_of(name: str) -> str:
 
 def test_rules_speak_of_metrics_that_the_code_has():
     source = "\n".join(path.read_text() for path in (ROOT / "services").rglob("*.py"))
-    # As OpenTelemetry's instruments are named, and as Prometheus' own are. (FastAPI's and Prometheus' own are not ours.)
+    # As OpenTelemetry's instruments are named, and as Prometheus' are. (FastAPI's and Prometheus' own are not ours.)
     declared = {stem_of(name.replace(".", "_")) for name in re.findall(r'"(casebook[._][a-z_.]+)"', source)}
 
     for path in (PROMETHEUS / "rules").glob("*.yaml"):

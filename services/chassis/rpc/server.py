@@ -176,7 +176,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _log_end(method: str, code: grpc.StatusCode, seconds: float) -> None:
-    """The line that a trace's id finds; a call that went well is logged at DEBUG alone (30 µs a line)."""
+    """The line that a trace's id finds; a call that went well is logged at DEBUG alone."""
     if code in OUR_FAULTS:
         _log.warning("a call failed", method=method, code=code.name, milliseconds=round(seconds * 1000, 1))
     elif _log.isEnabledFor(logging.DEBUG):

@@ -117,12 +117,12 @@ def _validation(material: Material, repository: Path, tower: int) -> Callable[[D
         ]
         logits = torch.cat(scores).cpu().numpy()
         measured = {
-            weight: measures.ndcg(measures.ranks_among(logits + weight * similarities, found), 10)
+            weight: measures.ndcg(measures.ranks_among(logits + np.float32(weight) * similarities, found), 10)
             for weight in SIMILARITY_WEIGHTS
         }
         best = max(measured, key=lambda weight: measured[weight])
         din.trust_towers(best, usual)
-        chosen = logits + best * (similarities - usual)
+        chosen = logits + np.float32(best) * (similarities - np.float32(usual))
         din.score_around(float(chosen.mean()), float(chosen.std()))
         return measured[best]
 
