@@ -66,7 +66,7 @@ class IdempotentRoute(EdgeRoute):
         if key is None:
             return await super().answer(request, body, handle)
         records = dependencies.of(request).records
-        begun = await records.begin(key)
+        begun = await _begin(records, key)
         if isinstance(begun, StoredAnswer):
             replayed = {idempotency.REPLAYED_HEADER: "true"}
             return Response(begun.body, begun.status, replayed, begun.media_type)
@@ -182,6 +182,19 @@ def _seconds_given(request: Request, settings: GatewaySettings) -> float:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= longest):
         raise InvalidField(TIMEOUT_HEADER, f"a whole number from 1 to {longest}", text)
     return int(text) / 1000
+
+
+async def _begin(records: idempotency.Records, key: RequestKey) -> Attempt | StoredAnswer:
+    taking = asyncio.ensure_future(records.begin(key))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        # The deadline came while the lease was being taken. Whoever tries again would find it taken, by nobody. PostgreSQL
+        # answers, or gives up, within its own time limits.
+        await asyncio.wait({taking})
+        if taking.exception() is None and isinstance(taking.result(), Attempt):
+            await _release(records, key)
+        raise
 
 
 async def _release(records: idempotency.Records, key: RequestKey) -> None:
