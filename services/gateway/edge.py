@@ -189,8 +189,8 @@ async def _begin(records: idempotency.Records, key: RequestKey) -> Attempt | Sto
     try:
         return await asyncio.shield(taking)
     except asyncio.CancelledError:
-        # The deadline came while the lease was being taken. Whoever tries again would find it taken, by nobody. PostgreSQL
-        # answers, or gives up, within its own time limits.
+        # The deadline came while the lease was being taken. Whoever tries again would find it taken, by nobody.
+        # PostgreSQL answers, or gives up, within its own time limits.
         await asyncio.wait({taking})
         if taking.exception() is None and isinstance(taking.result(), Attempt):
             await _release(records, key)
