@@ -8,7 +8,7 @@ on serving, the reason is acknowledged for everyone to see, and it is tried agai
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -86,7 +86,7 @@ class Rollout:
         self._retiring: dict[asyncio.Task[None], tuple[str, str]] = {}
         self._pinned: set[tuple[str, str]] = set()
         self._unloaded: dict[str, str] = {}
-        self._released: dict[str, int] = {}
+        self._released: Mapping[str, Release] = {}
         self._unsent: dict[str, Acknowledgement] = {}
         self._started = False
         self._was_ready = asyncio.Event()
@@ -132,9 +132,9 @@ class Rollout:
         return self._started and not self.missing
 
     @property
-    def released(self) -> Mapping[str, int]:
-        """The newest release of every model, by its generation, as far as this replica has heard."""
-        return self._released
+    def released(self) -> Collection[Release]:
+        """The newest release of every model, as far as this replica has heard."""
+        return self._released.values()
 
     @property
     def missing(self) -> list[str]:
@@ -155,7 +155,7 @@ class Rollout:
         """One step: everything that the releases name is loaded, everything else is retired."""
         async with self._lock:
             releases = await self._store.releases()
-            self._released = {model: release.generation for model, release in releases.items()}
+            self._released = releases
             if not releases.keys() <= self._repository.models.keys():
                 await asyncio.to_thread(self._repository.scan)
             for model, release in releases.items():

@@ -290,7 +290,8 @@ async def test_an_anonymous_session_works_from_its_clicks_alone(world):
 
     await until("both clicks to be in the history", history)
 
-    answer = await world.recommend(session_id="s-guest", explain=True)
+    # How far up the ranker puts them is its own affair: the films here are no one's taste.
+    answer = await world.recommend(session_id="s-guest", explain=True, limit=50)
     assert any("ITEM_TO_ITEM" in channels(item) for item in answer.items)
     assert any(item.reason.startswith("Because you liked Film") for item in answer.items)
 
