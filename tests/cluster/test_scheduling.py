@@ -1,4 +1,4 @@
-"""Where pods go, and how many there are, on nodes that kwok simulates: three zones, and a node with GPUs.
+"""Where pods go, and how many there are, on nodes that kwok simulates: three zones or more, and a node with GPUs.
 
 No container runs there, so nothing here is about what a pod does.
 """
@@ -9,12 +9,14 @@ from collections import Counter
 
 import pytest
 
-from tests.fixtures.kubernetes import manifests, ready, until
+from tests.fixtures.kubernetes import NAMESPACE, manifests, ready, until
 
-pytestmark = [pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(900)]
 
 ZONE = "topology.kubernetes.io/zone"
 USES = "kwok.x-k8s.io/usage-cpu"
+REPLICAS = 6
+"""Two a zone, where there are three."""
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +26,14 @@ def nodes(cluster):
     simulated = {
         name: node for name, node in found.items() if node["metadata"]["annotations"].get("kwok.x-k8s.io/node")
     }
-    if len({node["metadata"]["labels"].get(ZONE) for node in simulated.values()}) < 3:
+    if len(open_zones(simulated)) < 3:
         pytest.skip("needs nodes of kwok in three zones")
     return simulated
+
+
+def open_zones(nodes):
+    """The zones of the nodes that take any pod: no GPUs to be kept for others, not cordoned, not gone."""
+    return {node["metadata"]["labels"].get(ZONE) for node in nodes.values() if not node["spec"].get("taints")} - {None}
 
 
 def placed(cluster, name, count, component="serve"):
@@ -46,33 +53,37 @@ def test_inference_goes_to_the_gpu_node_and_nothing_else_does(cluster, nodes):
     assert int(nodes[node]["status"]["allocatable"]["nvidia.com/gpu"]) > 0
     others = [placed(cluster, name, 1)[0] for name in ("gateway", "recommender")]
     assert node not in others
-    cluster.remove()
 
 
 @pytest.fixture(scope="module")
 def production(cluster, nodes):
+    """The production overlay, alone. Simulated pods use next to no CPU, so the autoscalers keep their minimum."""
+    cluster.remove()
     cluster.apply(manifests("overlays/production"))
-    # Simulated pods use no CPU unless they say so: at what they ask for, the autoscalers keep two.
     return cluster
+
+
+def scaled(cluster, name):
+    """The nodes of a service's pods, once its autoscaler was told to keep six and they are there."""
+    cluster.kubectl("patch", f"hpa/{name}", "--type=merge", "-p", json.dumps({"spec": {"minReplicas": REPLICAS}}))
+    return placed(cluster, name, REPLICAS)
 
 
 @pytest.mark.parametrize("name", ["gateway", "recommender", "inference"])
 def test_replicas_spread_over_zones(production, nodes, name):
-    production.kubectl("patch", f"hpa/{name}", "--type=merge", "-p", json.dumps({"spec": {"minReplicas": 6}}))
+    zones = Counter(nodes[node]["metadata"]["labels"][ZONE] for node in scaled(production, name))
 
-    zones = Counter(nodes[node]["metadata"]["labels"][ZONE] for node in placed(production, name, 6))
-
-    assert max(zones.values()) - min(zones.values()) <= 1, zones
-    assert len(zones) == 3, zones
+    counts = [zones[zone] for zone in open_zones(nodes)]
+    assert sum(counts) == REPLICAS, zones
+    assert max(counts) - min(counts) <= 1, zones
 
 
 def test_a_drain_takes_one_pod_of_a_kind_at_a_time(production, nodes):
-    node = placed(production, "gateway", 6)[0]
-    there = sum(each == node for each in placed(production, "gateway", 6))
+    [(node, there)] = Counter(scaled(production, "gateway")).most_common(1)
     drain = production.start(
         "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=240s"
     )
-    fewest = 6
+    fewest = REPLICAS
     try:
         deadline = time.monotonic() + 240
         while drain.poll() is None and time.monotonic() < deadline:
@@ -85,23 +96,34 @@ def test_a_drain_takes_one_pod_of_a_kind_at_a_time(production, nodes):
         drain.kill()
         production.kubectl("uncordon", node)
 
-    print(f"{there} gateways were on {node}; at fewest {fewest} of 6 were there", said, sep="\n")
+    print(f"{there} gateways were on {node}; at fewest {fewest} of {REPLICAS} were there", said, sep="\n")
     assert drain.returncode == 0, said
-    assert there >= 2
-    assert fewest >= 5
+    assert there >= 2, "one pod alone can't show it: fewer nodes are needed"
+    assert fewest >= REPLICAS - 1
+
+
+def unmeasured(cluster, name):
+    """The pods of a service that the metrics API has nothing of, each with its node."""
+    metrics = json.loads(cluster.kubectl("get", "--raw", f"/apis/metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/pods"))
+    measured = {each["metadata"]["name"] for each in metrics["items"]}
+    nodes = {pod["metadata"]["name"]: pod["spec"].get("nodeName") for pod in cluster.pods(name)}
+    return {pod: node for pod, node in nodes.items() if pod not in measured}
 
 
 def test_an_autoscaler_goes_up_with_cpu_and_down_without(production, nodes):
+    scaled(production, "recommender")
+    # A pod without metrics counts as one that uses all it asks for, before an autoscaler goes down: two of four that
+    # rest hold all four. So pods on nodes that nobody measures must show here, not as an autoscaler that is stuck.
+    until("metrics of every pod", 120, lambda: unmeasured(production, "recommender"), lambda without: without == {})
     quick = {"spec": {"minReplicas": 2, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}}
     production.kubectl("patch", "hpa/recommender", "--type=merge", "-p", json.dumps(quick))
 
     def use(cpu):
-        for pod in production.pods("recommender"):
-            production.run("annotate", "--overwrite", "pod", pod["metadata"]["name"], f"{USES}={cpu}")
-        return len(production.pods("recommender"))
+        names = [pod["metadata"]["name"] for pod in production.pods("recommender")]
+        production.run("annotate", "--overwrite", "pod", *names, f"{USES}={cpu}")  # one of them may just be going
+        return len(names)
 
-    use("100m")
-    down = until("two replicas while little is used", 240, lambda: use("100m") == 2)
-    up = until("four replicas or more at full use", 120, lambda: (count := use("1500m")) >= 4 and count)
-    until("two replicas again", 240, lambda: use("100m") == 2)
+    down = until("two replicas while little is used", 240, lambda: use("100m"), lambda count: count == 2)
+    up = until("four replicas or more at full use", 120, lambda: use("1500m"), lambda count: count >= 4)
+    until("two replicas again", 240, lambda: use("100m"), lambda count: count == 2)
     print(f"down {down}, up to {up}, down again")
