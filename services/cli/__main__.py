@@ -93,16 +93,11 @@ def demo_check() -> None:
 @app.command()
 def walk(gateway: Gateway = "", api_key: ApiKey = "", traces: TraceFolder = None) -> None:
     """The same walk through a system that runs already, wherever; status 1 where a step did not hold."""
-    from cli import api_keys
     from cli import walk as walking
 
-    with _failures_in_words():
-        home = Home.from_environment()
-        home.enter()
-        where = gateway or os.environ.get("CASEBOOK_GATEWAY", "")
-        if not where:
-            _fail("nothing runs in the data folder: give the API's --gateway (or CASEBOOK_GATEWAY)")
-        system = walking.System(where, api_key or api_keys.first(home), traces or home.path / "traces")
+    with _administrator(gateway, api_key) as administrator:
+        folder = traces or Home.from_environment().path / "traces"
+        system = walking.System(administrator.gateway, administrator.key, folder)
         raise typer.Exit(1 if walking.run(system, _console()) else 0)
 
 

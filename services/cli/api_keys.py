@@ -27,7 +27,7 @@ class Administrator:
 
     @classmethod
     def of(cls, home: Home, gateway: str, admin_key: str) -> "Administrator":
-        """Without `admin_key`, that of the system that runs in the data folder. Raises CommandError."""
+        """Without `admin_key`, the one that the first start has left in the data folder. Raises CommandError."""
         if not gateway:
             raise CommandError("nothing runs in the data folder: give the API's --gateway (or CASEBOOK_GATEWAY)")
         return cls(gateway, admin_key or first(home))
@@ -51,8 +51,7 @@ class Administrator:
         table = Table("key", "principal", "roles", "created", "by", "expires", "revoked", box=None)
         for key in self._ask("GET", "/v1/keys")["keys"]:
             roles = " ".join(key["roles"])
-            times = (_time(key[name]) for name in ("created_at", "expires_at", "revoked_at"))
-            created, expires, revoked = times
+            created, expires, revoked = (_time(key[name]) for name in ("created_at", "expires_at", "revoked_at"))
             table.add_row(key["key_id"], key["principal"], roles, created, key["created_by"], expires, revoked)
         console.print(table)
 

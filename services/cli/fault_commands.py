@@ -1,5 +1,8 @@
 """`casebook fault`: what is broken on purpose."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import redis
 from rich.console import Console
 from rich.table import Table
@@ -21,19 +24,15 @@ def named(name: str) -> Fault:
 def give(settings: Settings, fault: Fault, target: str, delay_seconds: float, seconds: int, console: Console) -> None:
     """Orders a fault; the processes that allow faults have it within a second."""
     order = Order(fault, target or DEFAULT_TARGETS[fault], delay_seconds if fault is Fault.SLOW_MODEL else 0.0)
-    try:
-        faults.give(_redis(settings), order, seconds)
-    except redis.RedisError as error:
-        raise Unavailable("redis", str(error)) from error
+    with _redis(settings) as client:
+        faults.give(client, order, seconds)
     console.print(f"{fault} of {order.target} for {seconds} s, in the processes that allow faults")
 
 
 def show(settings: Settings, console: Console) -> None:
     """The faults that are ordered now."""
-    try:
-        orders = faults.orders(_redis(settings))
-    except redis.RedisError as error:
-        raise Unavailable("redis", str(error)) from error
+    with _redis(settings) as client:
+        orders = faults.orders(client)
     if not orders:
         console.print("no faults are ordered")
         return
@@ -46,12 +45,16 @@ def show(settings: Settings, console: Console) -> None:
 
 def clear(settings: Settings, fault: Fault | None, console: Console) -> None:
     """Ends one fault, or all."""
-    try:
-        faults.clear(_redis(settings), *([fault] if fault else []))
-    except redis.RedisError as error:
-        raise Unavailable("redis", str(error)) from error
+    with _redis(settings) as client:
+        faults.clear(client, *([fault] if fault else []))
     console.print(f"{fault or 'every fault'} is over within a second")
 
 
-def _redis(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(settings.redis_url, socket_timeout=5.0, socket_connect_timeout=5.0)
+@contextmanager
+def _redis(settings: Settings) -> Iterator[redis.Redis]:
+    """A client for one command. Raises Unavailable where Redis does not answer it."""
+    try:
+        with redis.Redis.from_url(settings.redis_url, socket_timeout=5.0, socket_connect_timeout=5.0) as client:
+            yield client
+    except redis.RedisError as error:
+        raise Unavailable("redis", str(error)) from error

@@ -12,12 +12,7 @@ from cli import log_lines
 
 def find(trace_id: str, folder: Path) -> list[dict[str, Any]]:
     """The records of `<folder>/*.log*` that carry the trace's id, by time."""
-    files = [file.open(encoding="utf-8", errors="replace") for file in sorted(folder.glob("*.log*"))]
-    try:
-        return pick(trace_id, (line for file in files for line in file))
-    finally:
-        for file in files:
-            file.close()
+    return pick(trace_id, (line for file in sorted(folder.glob("*.log*")) for line in _lines(file)))
 
 
 def pick(trace_id: str, lines: Iterable[str]) -> list[dict[str, Any]]:
@@ -29,11 +24,16 @@ def render(records: Iterable[dict[str, Any]]) -> Text:
     """One line a record: time, process, level, sentence."""
     text = Text()
     for record in records:
-        level, sentence = log_lines.read(json.dumps(record))
+        level, sentence = log_lines.sentence(record)
         process = f"{record.get('service', '')} {record.get('process', '')}"
         text.append(f"{record.get('time', '')}  ", style="dim").append(f"{process:<20} ", style="cyan")
         text.append(f"{level:<8} {sentence}\n")
     return text
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        yield from lines
 
 
 def _records(trace_id: str, lines: Iterable[str]) -> Iterator[dict[str, Any]]:

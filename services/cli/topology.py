@@ -142,14 +142,9 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
             **database("gateway"),
         ),
     )
-    metrics = {
-        spec.name: spec.env["CASEBOOK_OPS_LISTEN"]
-        for spec in processes
-        if "CASEBOOK_OPS_LISTEN" in spec.env and not spec.one_shot
-    }
-    addresses["CASEBOOK_METRICS"] = ",".join(f"{name}={ops}" for name, ops in metrics.items())
-    targets = tuple(_scrape_target(each) for each in processes if each.ready and "CASEBOOK_OPS_LISTEN" in each.env)
-    return Topology(processes, addresses["CASEBOOK_GATEWAY"], targets, addresses)
+    ours = [spec for spec in processes if "CASEBOOK_OPS_LISTEN" in spec.env and not spec.one_shot]
+    addresses["CASEBOOK_METRICS"] = ",".join(f"{spec.name}={spec.env['CASEBOOK_OPS_LISTEN']}" for spec in ours)
+    return Topology(processes, addresses["CASEBOOK_GATEWAY"], tuple(map(_scrape_target, ours)), addresses)
 
 
 def _scrape_target(server: ProcessSpec) -> dict[str, Any]:
