@@ -19,7 +19,7 @@ import httpx
 import psutil
 from rich.console import Console
 
-from cli.home import Home
+from cli.home import Home, HomeInUseError
 from loadtests import compare
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if more:
             parser.error(f"unknown arguments: {' '.join(more)}")
         compare.show(compare.read(options.before, RUNS), compare.read(options.after, RUNS), console)
-    except (LoadError, compare.NoRunError) as error:
+    except (LoadError, HomeInUseError, compare.NoRunError) as error:
         console.print(f"load: {error}", style="red")
         return 2
     return 0
@@ -139,7 +139,10 @@ def _warn_of_rate_limit(gateway: str, api_key: str) -> None:
     answer = httpx.get(f"{gateway}/v1/models", headers={"Authorization": f"Bearer {api_key}"}, timeout=10.0)
     policy = answer.headers.get("RateLimit-Policy", "")
     quota = dict(part.split("=") for part in policy.split(";") if "=" in part)
-    if quota and (per_second := int(quota["q"]) / int(quota["w"])) < float(UNLIMITED["CASEBOOK_RATE_LIMIT_BURST"]) / 2:
+    if not quota:
+        return
+    per_second = int(quota["q"]) / int(quota["w"])
+    if per_second < float(UNLIMITED["CASEBOOK_RATE_LIMIT_PER_SECOND"]) / 2:
         console.print(
             f"The gateway lets a key send {per_second:.0f} requests a second: past that the ramp measures this limit. "
             "Start the system with CASEBOOK_RATE_LIMIT_PER_SECOND and CASEBOOK_RATE_LIMIT_BURST raised.",

@@ -121,7 +121,8 @@ class Watch:
         self._complete_step()
 
     def _complete_step(self) -> None:
-        if self._first_look and len(self.steps) > sum(1 for each in self.activities if each):
+        # A step that ended within its first window is not in the lists: the last one there has its activity already.
+        if self._first_look and self.activities and self.activities[-1] is None:
             self.activities[-1] = Activity(self._first_look, telemetry.look(self.sources))
         self._first_look = None
 

@@ -111,12 +111,8 @@ class Activity:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """For summary.json."""
-        return {
-            "machine_cores": round(self.machine_cores, 3),
-            "load_average": round(self.after.load_average, 2),
-            "cores": {name: round(cores, 4) for name, cores in self.cores.items()},
-        }
+        """Of the machine, for summary.json."""
+        return {"machine_cores": round(self.machine_cores, 3), "load_average": round(self.after.load_average, 2)}
 
     def _growth(self, metric: str, labels: Mapping[str, str]) -> float:
         wanted = set(labels.items())

@@ -77,13 +77,13 @@ async def slow_down(model: str) -> None:
 
 async def follow(settings: Settings) -> None:
     """Keeps this process's orders the same as Redis', until it is cancelled."""
-    client = redis.asyncio.from_url(settings.redis_url, socket_timeout=1.0, socket_connect_timeout=1.0)
-    while True:
-        try:
-            _take(await client.mget(_keys()))
-        except redis.RedisError:
-            _take([])  # whoever depends on Redis says that it is away
-        await asyncio.sleep(POLL_SECONDS)
+    async with redis.asyncio.from_url(settings.redis_url, socket_timeout=1.0, socket_connect_timeout=1.0) as client:
+        while True:
+            try:
+                _take(await client.mget(_keys()))
+            except redis.RedisError:
+                _take([])  # whoever depends on Redis says that it is away
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def give(client: redis.Redis, order: Order, seconds: int) -> None:

@@ -12,6 +12,12 @@ ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "infra" / "prometheus"
 
 
+def rules() -> list[dict]:
+    """Every rule of every file."""
+    files = [yaml.safe_load(path.read_text()) for path in (PROMETHEUS / "rules").glob("*.yaml")]
+    return [rule for file in files for group in file["groups"] for rule in group["rules"]]
+
+
 def test_rules_pass_their_unit_tests():
     if shutil.which("promtool") is None:
         pytest.skip("PROMETHEUS RULES NOT TESTED: there is no promtool here (Debian: apt install prometheus)")
@@ -30,11 +36,9 @@ def test_rules_speak_of_metrics_that_the_code_has():
     # As OpenTelemetry's instruments are named, and as Prometheus' are. (FastAPI's and Prometheus' own are not ours.)
     declared = {stem_of(name.replace(".", "_")) for name in re.findall(r'"(casebook[._][a-z_.]+)"', source)}
 
-    for path in (PROMETHEUS / "rules").glob("*.yaml"):
-        for group in yaml.safe_load(path.read_text())["groups"]:
-            for rule in group["rules"]:
-                for name in re.findall(r"\bcasebook_[a-z_]+", rule["expr"]):
-                    assert stem_of(name) in declared, f"{path.name}: no instrument is called {name}"
+    named = {name for rule in rules() for name in re.findall(r"\bcasebook_[a-z_]+", rule["expr"])}
+
+    assert {name for name in named if stem_of(name) not in declared} == set()
 
 
 def test_every_alert_has_a_unit_test_and_says_what_to_do():
@@ -45,13 +49,7 @@ def test_every_alert_has_a_unit_test_and_says_what_to_do():
         for test in case["alert_rule_test"]
         if test["exp_alerts"]
     }
-    alerts = [
-        rule
-        for path in (PROMETHEUS / "rules").glob("*.yaml")
-        for group in yaml.safe_load(path.read_text())["groups"]
-        for rule in group["rules"]
-        if "alert" in rule
-    ]
+    alerts = [rule for rule in rules() if "alert" in rule]
 
     assert {alert["alert"] for alert in alerts} == tested
     assert all(alert["annotations"]["summary"] and alert["annotations"]["action"] for alert in alerts)
@@ -59,16 +57,10 @@ def test_every_alert_has_a_unit_test_and_says_what_to_do():
 
 def test_every_alert_and_every_objective_has_its_runbook():
     entries = set(re.findall(r"^### (.+)$", (PROMETHEUS / "runbooks.md").read_text(), re.MULTILINE))
-    rules = [
-        rule
-        for path in (PROMETHEUS / "rules").glob("*.yaml")
-        for group in yaml.safe_load(path.read_text())["groups"]
-        for rule in group["rules"]
-    ]
     burning = {"ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly"}
 
-    objectives = {rule["labels"]["slo"] for rule in rules if rule.get("record") == "slo:budget"}
-    alerts = {rule["alert"]: rule["annotations"]["runbook"] for rule in rules if "alert" in rule}
+    objectives = {rule["labels"]["slo"] for rule in rules() if rule.get("record") == "slo:budget"}
+    alerts = {rule["alert"]: rule["annotations"]["runbook"] for rule in rules() if "alert" in rule}
 
     assert entries == objectives | (alerts.keys() - burning)
     for alert, runbook in alerts.items():

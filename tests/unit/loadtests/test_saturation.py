@@ -37,9 +37,10 @@ casebook_event_publish_duration_seconds_count{{topic="behaviour.events.v1",outco
 """
 
 
-def observed(calls, mean_ms, busy, generator=0.1, **after):
+def observed(calls, mean_ms, busy, generator=0.1, redis=0.1, **after):
     before = Look(0.0, {"gateway": page(0.0)}, {"redis": 1.0}, 100.0, 1.0)
-    later = Look(SECONDS, {"gateway": page(calls=calls, **after)}, {"redis": 2.0}, 100.0 + busy * SECONDS, 2.0)
+    redis_seconds = {"redis": 1.0 + redis * SECONDS}
+    later = Look(SECONDS, {"gateway": page(calls=calls, **after)}, redis_seconds, 100.0 + busy * SECONDS, 2.0)
     tally = Tally(calls, 0, calls * mean_ms, {round(mean_ms): calls})
     step = Step(10, SECONDS, {ENDPOINT: tally}, (Window(SECONDS, calls, 0),))
     return Observed(step, Activity(before, later), generator)
@@ -85,6 +86,13 @@ def test_a_load_generator_that_is_full_is_not_the_systems_limit():
     lines = saturation.explain(observed(**LIGHT), heavy, machine_cores=2).lines
 
     assert any("load generator is full" in line and "--processes" in line for line in lines)
+
+
+def test_a_busy_server_that_is_no_python_process_is_not_said_to_be_one():
+    lines = saturation.explain(observed(**LIGHT), observed(**LIGHT, redis=0.9), machine_cores=2).lines
+
+    assert any(line.startswith("redis uses 0.90 cores") for line in lines)
+    assert not any("redis is full" in line for line in lines)
 
 
 def test_a_consumer_that_does_not_keep_up():
