@@ -82,12 +82,15 @@ class Home:
 
     def enter(self) -> None:
         """Puts the running system's addresses and token keys into this process's environment, where it lacks them."""
-        for variable, address in self.addresses().items():
+        addresses = self.addresses()
+        for variable, address in addresses.items():
             os.environ.setdefault(variable, address)
         if (self.path / "secrets" / "token-key").exists():
             os.environ.setdefault("CASEBOOK_TOKEN_KEYS", self.token_keys)
-        if redis := self.addresses().get("CASEBOOK_REDIS_ADDRESS"):
-            os.environ.setdefault("CASEBOOK_REDIS_URL", f"redis://:{self.secret('redis')}@{redis}/0")
+        if redis := addresses.get("CASEBOOK_REDIS_ADDRESS"):
+            from cli.redis_server import redis_url
+
+            os.environ.setdefault("CASEBOOK_REDIS_URL", redis_url(redis, self.secret("redis")))
 
     @property
     def _running(self) -> Path:

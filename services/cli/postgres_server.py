@@ -56,9 +56,9 @@ def postgres_server(folder: Path, port: int, password: str) -> ProcessSpec:
     )
 
 
-def postgres_url(port: int, user: str, password: str, database: str) -> str:
-    """The address that services take in `CASEBOOK_DATABASE_URL`."""
-    return f"postgresql://{user}:{password}@127.0.0.1:{port}/{database}"
+def postgres_url(address: str, user: str, password: str, database: str) -> str:
+    """What services take in `CASEBOOK_DATABASE_URL`; `address` is host:port."""
+    return f"postgresql://{user}:{password}@{address}/{database}"
 
 
 def _initialise(folder: Path, data: Path, password: str) -> None:
@@ -107,7 +107,7 @@ def _binaries() -> Path:
 def _answers(port: int, password: str) -> str | None:
     import psycopg
 
-    url = postgres_url(port, SUPERUSER, password, "postgres")
+    url = postgres_url(f"127.0.0.1:{port}", SUPERUSER, password, "postgres")
     try:
         with psycopg.connect(url, connect_timeout=int(PROBE_TIMEOUT_SECONDS)) as connection:
             connection.execute("SELECT 1")

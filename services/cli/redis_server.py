@@ -31,9 +31,9 @@ def redis_server(folder: Path, port: int, password: str) -> ProcessSpec:
     )
 
 
-def redis_url(port: int, password: str, database: int = 0) -> str:
-    """The address that services take in `CASEBOOK_REDIS_URL`."""
-    return f"redis://:{password}@127.0.0.1:{port}/{database}"
+def redis_url(address: str, password: str) -> str:
+    """What services take in `CASEBOOK_REDIS_URL`; `address` is host:port."""
+    return f"redis://:{password}@{address}/0"
 
 
 def _binary() -> Path:

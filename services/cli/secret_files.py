@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cli import databases
 from cli.home import Home
+from cli.postgres_server import SUPERUSER, postgres_url
+from cli.redis_server import redis_url
 
 GROUP_READS = 0o640
 """PostgreSQL's and Redis' containers run as users of their own, with this one's group beside theirs."""
@@ -21,20 +23,20 @@ def lay_out(home: Home, postgres: str, redis: str) -> dict[str, dict[str, str]]:
     The files are named as the settings that they fill (`CASEBOOK_DATABASE_URL_FILE=…/database_url`).
     """
     shared = {
-        "redis_url": f"redis://:{home.secret('redis')}@{redis}/0",
+        "redis_url": redis_url(redis, home.secret("redis")),
         "token_keys": home.token_keys,
     }
     readers = {
         "postgres": {"password": home.secret("postgres")},
         "redis": {"password": home.secret("redis"), "redis.conf": f"requirepass {home.secret('redis')}\n"},
         "grafana": {"password": home.secret("grafana")},
-        "databases": {"superuser_url": f"postgresql://postgres:{home.secret('postgres')}@{postgres}/postgres"},
+        "databases": {"superuser_url": postgres_url(postgres, SUPERUSER, home.secret("postgres"), "postgres")},
         "operator": shared,
     }
     for service in databases.SERVICES:
         its = databases.of(home, service)
-        url = f"postgresql://{its.service}:{its.service_password}@{postgres}/{its.name}"
-        owner_url = f"postgresql://{its.owner}:{its.owner_password}@{postgres}/{its.name}"
+        url = postgres_url(postgres, its.service, its.service_password, its.name)
+        owner_url = postgres_url(postgres, its.owner, its.owner_password, its.name)
         readers[service] = {**shared, "database_url": url}
         readers[f"{service}-migrate"] = {"database_url": url, "database_owner_url": owner_url}
     return readers

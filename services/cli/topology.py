@@ -40,6 +40,7 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
     """
     ports = iter(port for port in free_ports(_PORTS) if port != http_port)
     redis, postgres, kafka, inference, recommender = (next(ports) for _ in range(5))
+    postgres_address = f"127.0.0.1:{postgres}"
     redis_password, postgres_password = home.secret("redis"), home.secret("postgres")
 
     addresses = {
@@ -52,7 +53,7 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
     }
     everyone = addresses | {
         "CASEBOOK_ENVIRONMENT": "embedded",
-        "CASEBOOK_REDIS_URL": redis_url(redis, redis_password),
+        "CASEBOOK_REDIS_URL": redis_url(addresses["CASEBOOK_REDIS_ADDRESS"], redis_password),
         "CASEBOOK_TOKEN_KEYS": home.token_keys,
         "CASEBOOK_DRAIN_SECONDS": "5",
         "CASEBOOK_FAULTS": "true",
@@ -82,15 +83,15 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
 
     def database(service: str) -> dict[str, str]:
         its = databases.of(home, service)
-        return {"database_url": postgres_url(postgres, its.service, its.service_password, its.name)}
+        return {"database_url": postgres_url(postgres_address, its.service, its.service_password, its.name)}
 
     def owned(service: str) -> dict[str, str]:
         its = databases.of(home, service)
         return database(service) | {
-            "database_owner_url": postgres_url(postgres, its.owner, its.owner_password, its.name)
+            "database_owner_url": postgres_url(postgres_address, its.owner, its.owner_password, its.name)
         }
 
-    superuser = postgres_url(postgres, SUPERUSER, postgres_password, "postgres")
+    superuser = postgres_url(postgres_address, SUPERUSER, postgres_password, "postgres")
     processes = (
         redis_server(home.folder("redis"), redis, redis_password),
         postgres_server(home.folder("postgres"), postgres, postgres_password),

@@ -7,6 +7,7 @@ import redis
 
 from chassis import faults
 from chassis.faults import DEFAULT_TARGETS, Fault, Order
+from cli.redis_server import redis_url
 from tests.e2e.visitors import visiting
 from tests.fixtures.system import until
 
@@ -25,7 +26,7 @@ HAS_IT = {Fault.SLOW_MODEL: "inference", Fault.WRONG_VERSION: "inference"}
 @contextmanager
 def ordered(system, fault):
     address, password = system.home.addresses()["CASEBOOK_REDIS_ADDRESS"], system.home.secret("redis")
-    client = redis.Redis.from_url(f"redis://:{password}@{address}/0", socket_timeout=5)
+    client = redis.Redis.from_url(redis_url(address, password), socket_timeout=5)
     faults.give(client, Order(fault, DEFAULT_TARGETS[fault], delay_seconds=0.3), seconds=120)
     try:
         yield

@@ -32,17 +32,17 @@ def test_redis_keeps_its_data_over_a_restart_and_wants_the_password(tmp_path: Pa
     [port] = free_ports(1)
     spec = redis_server(tmp_path, port, "secret")
     with running(spec):
-        redis.Redis.from_url(redis_url(port, "secret")).set("a", "1")
+        redis.Redis.from_url(redis_url(f"127.0.0.1:{port}", "secret")).set("a", "1")
         with pytest.raises(redis.AuthenticationError):
             redis.Redis(port=port).ping()
 
     with running(spec):
-        assert redis.Redis.from_url(redis_url(port, "secret")).get("a") == b"1"
+        assert redis.Redis.from_url(redis_url(f"127.0.0.1:{port}", "secret")).get("a") == b"1"
 
 
 def test_postgres_keeps_its_data_over_a_restart_and_never_runs_as_root(tmp_path: Path) -> None:
     [port] = free_ports(1)
-    url = postgres_url(port, SUPERUSER, "secret", "postgres")
+    url = postgres_url(f"127.0.0.1:{port}", SUPERUSER, "secret", "postgres")
     with running(postgres_server(tmp_path, port, "secret")) as process:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 1 AS one")

@@ -133,7 +133,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory, embedded_kafka: Embedd
         postgres = Part(postgres_server(tmp_path_factory.mktemp("postgres"), postgres_port, "test"))
         stack.callback(postgres.close)
         own = databases.Database("recommender", "test", "test")
-        databases.create(postgres_url(postgres_port, SUPERUSER, "test", "postgres"), own)
+        databases.create(postgres_url(f"127.0.0.1:{postgres_port}", SUPERUSER, "test", "postgres"), own)
         start: StartInference = stack.enter_context(inference_servers(folder))
 
         def start_inference() -> InferenceServer:
@@ -143,9 +143,9 @@ async def world(tmp_path_factory: pytest.TempPathFactory, embedded_kafka: Embedd
         settings = RecommenderSettings(
             grpc_listen="127.0.0.1:0",
             token_keys=KEYS,
-            redis_url=redis_url(redis_port, "test"),
-            database_url=postgres_url(postgres_port, own.service, "test", own.name),
-            database_owner_url=postgres_url(postgres_port, own.owner, "test", own.name),
+            redis_url=redis_url(f"127.0.0.1:{redis_port}", "test"),
+            database_url=postgres_url(f"127.0.0.1:{postgres_port}", own.service, "test", own.name),
+            database_owner_url=postgres_url(f"127.0.0.1:{postgres_port}", own.owner, "test", own.name),
             kafka_bootstrap=embedded_kafka.bootstrap,
             kafka_api_version="2.1",
             inference_address=f"127.0.0.1:{inference_port}",

@@ -33,6 +33,7 @@ def test_the_help_imports_nothing_that_takes_long() -> None:
         ),
         (["walk"], "nothing runs in the data folder: give the API's --gateway"),
         (["keys", "show"], "api-key is missing: give an administrator's key"),
+        (["fault", "set", "slow"], "slow-model, wrong-version, stale-features, lost-consumer"),
         (["trace", "0" * 32], "no trace 00000000000000000000000000000000 in"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -46,3 +47,15 @@ def test_a_command_that_cannot_work_says_what_to_do(
 
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+def test_a_fault_that_cannot_be_ordered_says_who_did_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASEBOOK_HOME", str(tmp_path))
+    monkeypatch.setenv("CASEBOOK_REDIS_URL", "redis://127.0.0.1:1/0")
+
+    result = CliRunner().invoke(app, ["fault", "list"])
+
+    assert result.exit_code == 1
+    assert "casebook: redis" in result.stderr
