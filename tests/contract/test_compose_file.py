@@ -1,5 +1,6 @@
 """What docker-compose.yml promises for every service, so that a new one can't forget it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_an_image_is_ours_or_of_one_version(name):
         assert SERVICES[name]["pull_policy"] == "never"
     else:
         assert any(character.isdigit() for character in tag)
+
+
+def test_kubernetes_runs_the_same_versions():
+    versions = {service["image"] for service in SERVICES.values() if not service["image"].startswith("casebook/")}
+    repositories = {image.partition(":")[0] for image in versions}
+    manifests = "".join(file.read_text() for file in (CHECKOUT / "k8s").rglob("*.yaml"))
+    found = re.findall(r"image: ((\S+):\S+)", manifests)
+
+    assert {image for image, repository in found if repository in repositories} == versions
 
 
 def test_the_core_fits_in_4_gib():
