@@ -67,7 +67,7 @@ down: ## Ends the containers; the data stay in their volumes (`docker compose do
 	@docker compose --profile '*' down
 
 images: ## Builds the images that serve on a CPU, and prints their sizes
-	@docker compose --profile tools --profile load build -q
+	@docker compose --profile load build -q
 	@docker images --format 'table {{.Repository}}:{{.Tag}}\t{{.Size}}' | grep -E '^(REPOSITORY|casebook/)'
 
 ##@ Kubernetes
