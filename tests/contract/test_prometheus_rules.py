@@ -41,6 +41,14 @@ def test_rules_speak_of_metrics_that_the_code_has():
     assert {name for name in named if stem_of(name) not in declared} == set()
 
 
+@pytest.mark.parametrize("where", ["docker-compose.yml", "k8s/components/monitoring/prometheus.yaml"])
+def test_prometheus_keeps_what_the_rules_look_back_on(where):
+    days = [int(found) for rule in rules() for found in re.findall(r"\[(\d+)d\]", rule["expr"])]
+    [kept] = re.findall(r"--storage\.tsdb\.retention\.time=(\d+)d", (ROOT / where).read_text())
+
+    assert int(kept) > max(days)
+
+
 def test_every_alert_has_a_unit_test_and_says_what_to_do():
     tested = {
         test["alertname"]
