@@ -63,7 +63,7 @@ def environment(postgres, folder, services, redis_port):
         "PYTHONPATH": str(SERVICES),
         "CASEBOOK_DATABASE_URL": urls.service,
         "CASEBOOK_DATABASE_OWNER_URL": urls.owner,
-        "CASEBOOK_REDIS_URL": redis_address(redis_port, "secret"),
+        "CASEBOOK_REDIS_URL": redis_address(f"127.0.0.1:{redis_port}", "secret"),
         "CASEBOOK_TOKEN_KEYS": TOKEN_KEYS,
         "CASEBOOK_TRACE_FILE": str(folder / "gateway.jsonl"),
         "CASEBOOK_BOOTSTRAP_KEY_FILE": str(folder / "api-key"),

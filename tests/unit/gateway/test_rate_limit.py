@@ -9,7 +9,7 @@ import pytest
 
 from cli.processes import free_ports
 from cli.redis_server import redis_server
-from cli.redis_server import redis_url as address
+from cli.redis_server import redis_url as redis_address
 from gateway.processes import limiter_redis
 from gateway.ratelimit import PAUSE_SECONDS, Quota, RateLimiter
 from gateway.settings import GatewaySettings
@@ -90,7 +90,8 @@ async def test_without_redis_requests_pass_and_are_counted(limiter_at, tmp_path,
     [port] = free_ports(1)
     clock = Clock()
     server = redis_server(tmp_path, port, "secret")
-    limiter = limiter_at(address(port, "secret"), per_second=0.1, burst=1, monotonic=clock.monotonic)
+    url = redis_address(f"127.0.0.1:{port}", "secret")
+    limiter = limiter_at(url, per_second=0.1, burst=1, monotonic=clock.monotonic)
     with running(server) as process:
         assert (await limiter.take(key)).allowed
         assert not (await limiter.take(key)).allowed
