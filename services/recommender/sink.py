@@ -29,8 +29,8 @@ from chassis.errors import Unavailable
 from chassis.events import EventProducer, PoisonMessage, burial
 from chassis.events import metrics as event_metrics
 from chassis.events.connection import client_options
-from chassis.events.consumer import LAG_SECONDS
 from chassis.events.envelope import Envelope, decode
+from chassis.events.lag import LagMeter
 from recommender.events import BEHAVIOUR_TOPIC, SERVED_TOPIC
 from recommender.settings import RecommenderSettings
 
@@ -164,7 +164,7 @@ class Sink:
         self._producer = producer
         self._files, self._root = fsspec.core.url_to_fs(settings.sink_url)
         self._batches: dict[TopicPartition, _Batch] = {}
-        self._next_lag_at = 0.0
+        self._lag = LagMeter(GROUP, self._held, self._oldest)
 
     def run(self, stop: threading.Event) -> None:
         """Consumes until `stop` is set, then writes what it holds. Raises Unavailable where no broker answers."""
@@ -179,16 +179,16 @@ class Sink:
         except KafkaError as error:
             raise Unavailable("kafka", str(error)) from error
         try:
-            consumer.subscribe(list(TABLES), listener=_OnRebalance(self._batches))
+            consumer.subscribe(list(TABLES), listener=_OnRebalance(self._batches, self._lag))
             while not stop.is_set():
                 for partition, records in consumer.poll(timeout_ms=POLL_MS).items():
                     self.take(partition, records)
                 self.write_due(consumer)
-                self._observe_lag(consumer)
+                self._lag.observe(consumer)
             self.write_due(consumer, everything=True)
         finally:
             consumer.close(timeout_ms=2000)
-            event_metrics.forget_lag(GROUP)
+            self._lag.forget()
 
     def take(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Turns records into rows of the partition's batch."""
@@ -224,20 +224,12 @@ class Sink:
                 _log.warning("offsets are not committed", topic=partition.topic, why=str(error))
             self._batches.pop(partition, None)
 
-    def _observe_lag(self, consumer: KafkaConsumer) -> None:
-        if time.monotonic() < self._next_lag_at:
-            return
-        self._next_lag_at = time.monotonic() + LAG_SECONDS
-        try:
-            ends = consumer.end_offsets(list(consumer.assignment()), timeout_ms=1000)
-            positions = {tp: consumer.position(tp, timeout_ms=1000) for tp in ends}
-        except KafkaError as error:
-            _log.warning("the lag is not known", group=GROUP, why=str(error))
-            return
-        for tp, end in ends.items():
-            rows = self._batches[tp].rows if tp in self._batches else []
-            oldest = rows[0]["published_at"].timestamp() if rows else None
-            event_metrics.set_lag(GROUP, tp.topic, tp.partition, end - (positions[tp] or 0) + len(rows), oldest)
+    def _held(self, partition: TopicPartition) -> int:
+        return len(self._batches[partition].rows) if partition in self._batches else 0
+
+    def _oldest(self, partition: TopicPartition) -> float | None:
+        published: datetime | None = self._batches[partition].rows[0]["published_at"] if self._held(partition) else None
+        return published.timestamp() if published else None
 
     def write(self, topic: str, rows: list[dict[str, Any]]) -> str:
         """Writes one file, whole or not at all; returns its path."""
@@ -275,13 +267,14 @@ def row_of(record: ConsumerRecord) -> dict[str, Any]:
 class _OnRebalance(ConsumerRebalanceListener):
     """Lets go of what is not written when partitions may move: whoever gets them reads it again."""
 
-    def __init__(self, batches: dict[TopicPartition, _Batch]) -> None:
+    def __init__(self, batches: dict[TopicPartition, _Batch], lag: LagMeter) -> None:
         self._batches = batches
+        self._lag = lag
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Partitions may go to another member."""
         self._batches.clear()
-        event_metrics.forget_lag(GROUP)
+        self._lag.forget()
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Partitions have come; they start at their committed offsets."""

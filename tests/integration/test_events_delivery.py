@@ -194,7 +194,7 @@ def test_next_consumer_starts_where_the_last_stopped(kafka, producer):
 
 
 def test_lag_is_measured(kafka, producer, monkeypatch):
-    monkeypatch.setattr("chassis.events.consumer.LAG_SECONDS", 0.1)
+    monkeypatch.setattr("chassis.events.lag.LAG_SECONDS", 0.1)
     topic = kafka.topic()
     for number in range(7):
         producer.publish_blocking(topic, "acme:u1", click(f"i{number}"), "acme")

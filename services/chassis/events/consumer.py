@@ -32,6 +32,7 @@ from chassis.errors import CasebookError, Unavailable
 from chassis.events import burial, metrics, tracing
 from chassis.events.connection import client_options, connect_consumer
 from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
+from chassis.events.lag import LagMeter
 from chassis.events.lanes import Lane, Lanes
 from chassis.events.producer import EventProducer
 from chassis.events.retries import Retries
@@ -45,8 +46,6 @@ POLL_SECONDS = 0.5
 """The longest that a poll waits for records, and so the longest that a stop goes unnoticed."""
 SLICE_SECONDS = 1.0
 """How long records are handled before offsets are committed and the group is polled again."""
-LAG_SECONDS = 5.0
-"""How often the broker is asked for the end of each partition."""
 MAX_POLL_INTERVAL_SECONDS = 300.0
 """One attempt of a handler may take this long; past it the group gives its partitions to others."""
 
@@ -93,7 +92,7 @@ class EventConsumer:
         self._owns_producer = producer is None
         self._retries = retries
         self._lanes = Lanes(max_in_flight)
-        self._next_lag_at = 0.0
+        self._lag = LagMeter(group, self._lanes.held, self._lanes.oldest)
 
     def run(self, stop: threading.Event) -> None:
         """Consumes until `stop` is set; then finishes the record in hand, commits, and leaves the group.
@@ -131,15 +130,15 @@ class EventConsumer:
         if consumer is None:
             return
         try:
-            consumer.subscribe(list(self._handlers), listener=_OnRebalance(self, self._lanes))
+            consumer.subscribe(list(self._handlers), listener=_OnRebalance(self, self._lanes, self._lag))
             while not stop.is_set() and not self._lost:
                 self._take(consumer)
                 self._handle_for_a_slice(stop)
                 self._commit(consumer)
-                self._observe_lag(consumer)
+                self._lag.observe(consumer)
         finally:
             consumer.close(timeout_ms=5000)
-            metrics.forget_lag(self.group)
+            self._lag.forget()
 
     def _take(self, consumer: KafkaConsumer) -> None:
         """Polls for as many records as there is room for; a full consumer polls all the same, to stay in its group."""
@@ -257,20 +256,6 @@ class EventConsumer:
         else:
             self._lanes.settled.clear()
 
-    def _observe_lag(self, consumer: KafkaConsumer) -> None:
-        if time.monotonic() < self._next_lag_at:
-            return
-        self._next_lag_at = time.monotonic() + LAG_SECONDS
-        try:
-            ends = consumer.end_offsets(list(consumer.assignment()), timeout_ms=1000)
-            positions = {tp: consumer.position(tp, timeout_ms=1000) for tp in ends}
-        except KafkaError as error:
-            _log.warning("the lag is not known", group=self.group, why=str(error))
-            return
-        for tp, end in ends.items():
-            behind = end - (positions[tp] or 0) + self._lanes.held(tp)
-            metrics.set_lag(self.group, tp.topic, tp.partition, behind, self._lanes.oldest(tp))
-
 
 class _OnRebalance(ConsumerRebalanceListener):
     """Lets go of all records when partitions may move: whoever gets one starts at its committed offset.
@@ -278,15 +263,16 @@ class _OnRebalance(ConsumerRebalanceListener):
     kafka-python calls it while the consumer's thread waits inside `poll` or `close`: nothing else touches the lanes.
     """
 
-    def __init__(self, consumer: EventConsumer, lanes: Lanes) -> None:
+    def __init__(self, consumer: EventConsumer, lanes: Lanes, lag: LagMeter) -> None:
         self._consumer = consumer
         self._lanes = lanes
+        self._lag = lag
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Partitions may go to another member."""
         self._lanes.clear()
         self._consumer.partitions = 0
-        metrics.forget_lag(self._consumer.group)
+        self._lag.forget()
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Partitions have come; they start at their committed offsets."""

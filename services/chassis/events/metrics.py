@@ -15,7 +15,7 @@ publish_duration = telemetry.latency_histogram(
 )
 process_duration = telemetry.latency_histogram(
     "casebook.event.process.duration",
-    "One attempt at handling an event, by topic, group and outcome (done, retried, dead).",
+    "One attempt at an event, or at a batch that is written whole, by topic, group and outcome (done, retried, dead).",
 )
 event_age = _meter.create_histogram(
     "casebook.event.age",
