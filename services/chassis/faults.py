@@ -77,7 +77,9 @@ async def slow_down(model: str) -> None:
 
 async def follow(settings: Settings) -> None:
     """Keeps this process's orders the same as Redis', until it is cancelled."""
-    async with redis.asyncio.from_url(settings.redis_url, socket_timeout=1.0, socket_connect_timeout=1.0) as client:
+    async with redis.asyncio.from_url(
+        settings.redis_url.get_secret_value(), socket_timeout=1.0, socket_connect_timeout=1.0
+    ) as client:
         while True:
             try:
                 _take(await client.mget(_keys()))
@@ -119,7 +121,8 @@ def _take(values: Iterable[bytes | None]) -> None:
         _log.warning("a fault begins, as ordered", **asdict(now[fault]))
     for fault in _ordered.keys() - now.keys():
         _log.warning("a fault is over", fault=fault)
-    _ordered.clear()
+        del _ordered[fault]
+    # Never emptied meanwhile: a consumer asks on a thread of its own, and would join its group again for a moment.
     _ordered.update(now)
 
 
