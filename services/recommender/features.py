@@ -58,6 +58,8 @@ CANDIDATE_STATISTICS = (
     "category_preference",
     "tower_similarity",
 )
+TOWER_SIMILARITY = CANDIDATE_STATISTICS.index("tower_similarity")
+"""The column of the towers' cosine. It is the last one: DIN's network takes those before it."""
 
 _PRIOR_EVENTS = 5.0
 _PRIOR_RATING = 3.5

@@ -15,12 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recommender.features import AGE_BANDS, CANDIDATE_STATISTICS, HISTORY_LENGTH, USER_STATISTICS
+from recommender.features import AGE_BANDS, HISTORY_LENGTH, TOWER_SIMILARITY, USER_STATISTICS
 from recommender.training.dssm import initialise, mean_of_present, year_rows
 from recommender.training.vocabulary import Vocabularies
 
-SIMILARITY = len(CANDIDATE_STATISTICS) - 1
-"""The column of the towers' cosine, the last one: those before it go through the network."""
 CONTENT = 16
 YEAR = 8
 
@@ -92,7 +90,7 @@ class Din(nn.Module):
         self.attend_score = nn.Linear(attention, 1)
         self.standardise_user = statistics.user
         self.standardise_candidate = statistics.candidate
-        width = 3 * item + 3 * YEAR + len(USER_STATISTICS) + len(CANDIDATE_STATISTICS) - 1
+        width = 3 * item + 3 * YEAR + len(USER_STATISTICS) + TOWER_SIMILARITY
         self.layers = nn.Sequential(
             nn.Linear(width, hyperparameters.hidden),
             Dice(hyperparameters.hidden),
@@ -173,12 +171,12 @@ class Din(nn.Module):
             dim=1,
         )
         user = user[:, None].expand(-1, candidates.shape[1], -1)
-        known = self.standardise_candidate(candidate_statistics[..., :SIMILARITY])
+        known = self.standardise_candidate(candidate_statistics[..., :TOWER_SIMILARITY])
         network: Tensor = self.layers(torch.cat([candidates, interest, candidates * interest, user, known], dim=-1))
         logits = network[..., 0]
         if self.training:
             return logits
-        similarity = candidate_statistics[..., SIMILARITY]
+        similarity = candidate_statistics[..., TOWER_SIMILARITY]
         unusual = torch.where(similarity == 0, 0.0, similarity - self.get_buffer("usual_similarity"))
         return logits + self.get_buffer("similarity_weight") * unusual
 

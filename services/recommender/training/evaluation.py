@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recommender import features
-from recommender.features import DISLIKED, LIKED, Float32Array, Int64Array
+from recommender.features import DISLIKED, LIKED, TOWER_SIMILARITY, Float32Array, Int64Array
 from recommender.training import measures, ranking_examples
 from recommender.training.examples import Part
 from recommender.training.material import Material
@@ -17,8 +17,6 @@ from recommender.training.served import ITEM_TOWER, RANKER, USER_TOWER, ServedMo
 NEGATIVES = 20
 """Uniform unseen items beside each held-out event, for AUC and GAUC."""
 SEED = 7
-SIMILARITY = features.CANDIDATE_STATISTICS.index("tower_similarity")
-"""The column of the towers' cosine: as an order of its own it is what a ranker has to beat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,8 @@ def ranking_measures(repository: Path, material: Material) -> list[Measured]:
     test_vectors = vectors(repository, tower, material, Part.TEST)
     orders: dict[str, Order] = {
         "popularity": lambda _, places, __: material.popularity[places].astype(np.float32),
-        f"DSSM {tower}": lambda _, __, inputs: inputs["candidate_statistics"][:, SIMILARITY],
+        # The towers' own order is what a ranker has to beat.
+        f"DSSM {tower}": lambda _, __, inputs: inputs["candidate_statistics"][:, TOWER_SIMILARITY],
     }
     for version in versions(repository, RANKER):
         orders[f"DIN {version}"] = _ranker_order(ServedModel(repository, RANKER, version))

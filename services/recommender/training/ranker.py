@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recommender.features import LIKED
+from recommender.features import LIKED, TOWER_SIMILARITY
 from recommender.training import evaluation, export, fitting, measures, ranking_examples
-from recommender.training.din import SIMILARITY, Din, DinLoss, Standardisation, Standardise
+from recommender.training.din import Din, DinLoss, Standardisation, Standardise
 from recommender.training.examples import Part
 from recommender.training.export import Exported
 from recommender.training.fitting import Fitted, Report
@@ -28,9 +28,9 @@ SIMILARITY_WEIGHTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 24.0, 32.0
 class Lessons:
     """What a ranker learns from, made once for all trials of a search.
 
-    `examples`: DIN's inputs as rows, and `labels`; `ndcg_at_10`: the validation measure of a ranker, which chooses how
-    much it trusts the towers;
-    `item_vectors` float32 [V+1, 64]: the item tower's vector of every vocabulary row, row 0 zero.
+    `examples`: DIN's inputs as rows, and `labels`; `ndcg_at_10`: the validation measure of a ranker, which also sets
+    how much it trusts the towers; `item_vectors` float32 [V+1, 64]: the item tower's vector of every vocabulary row,
+    row 0 zero.
     """
 
     examples: dict[str, Tensor]
@@ -45,7 +45,7 @@ def train(
     torch.manual_seed(recipe.schedule.seed)
     statistics = Standardisation(
         Standardise(lessons.examples["user_statistics"]),
-        Standardise(lessons.examples["candidate_statistics"][..., :SIMILARITY]),
+        Standardise(lessons.examples["candidate_statistics"][..., :TOWER_SIMILARITY]),
     )
     din = Din(material.vocabularies, recipe.hyperparameters, material.vocabulary_rows(), statistics)
     if recipe.warm_start:
@@ -101,7 +101,7 @@ def _validation(material: Material, repository: Path, tower: int) -> Callable[[D
     recalled = ranking_examples.recall(vectors, events, RECALLED)
     calls = ranking_examples.calls(material.dataset, material.catalogue, Part.VALIDATION, recalled, vectors, only=liked)
     inputs = as_tensors(material.vocabularies.rows(ranking_examples.group([call for _, call in calls])))
-    similarities = inputs["candidate_statistics"][..., SIMILARITY].numpy()
+    similarities = inputs["candidate_statistics"][..., TOWER_SIMILARITY].numpy()
     usual = float(similarities.mean())
     found = recalled[liked] == events.targets[liked, None]
 
