@@ -73,9 +73,12 @@ class ApiKey:
     revoked_at: datetime | None = None
 
     def opened_by(self, credential: Credential, now: datetime) -> bool:
-        """Whether the secret fits, and the key is neither revoked nor expired. A revocation may lie ahead."""
-        fits = hmac.compare_digest(self.secret_hash, credential.secret_hash)
-        return fits and all(end is None or now < end for end in (self.revoked_at, self.expires_at))
+        """Whether the secret fits, and the key has not ended."""
+        return hmac.compare_digest(self.secret_hash, credential.secret_hash) and not self.has_ended(now)
+
+    def has_ended(self, now: datetime) -> bool:
+        """Whether the key is revoked or expired. A revocation may lie ahead."""
+        return any(end is not None and end <= now for end in (self.revoked_at, self.expires_at))
 
 
 class KeyStore(Protocol):
@@ -151,7 +154,7 @@ class KeyRing:
         old = await self._store.find(key_id)
         if old is None or old.identity.tenant != tenant:
             raise NotFound("API key", key_id)
-        if any(end is not None and end <= self._clock() for end in (old.revoked_at, old.expires_at)):
+        if old.has_ended(self._clock()):
             raise FailedPrecondition(f"API key {key_id}", "it has ended: create another one")
         made = await self.create(old.identity, rotated_by, expires_at)
         await self.revoke(tenant, key_id, grace)
