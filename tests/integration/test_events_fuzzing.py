@@ -6,6 +6,7 @@ Two ways lead in: HTTP bodies at the gateway, and bytes on the topic, where othe
 import json
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from confluent_kafka import Producer
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -54,8 +55,6 @@ def api(postgres, redis_url):
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/events:batch"])
 def test_whatever_body_comes_it_is_accepted_whole_or_refused_in_words(api, path):
-    import httpx
-
     headers = {"Authorization": f"Bearer {api.key}", "Content-Type": "application/json"}
     published = api.gateway.broker.published
     with httpx.Client(base_url=api.url, headers=headers, timeout=20) as client:

@@ -143,14 +143,17 @@ async def test_certificate_that_cannot_be_read_leaves_the_one_before(authority, 
 async def test_client_takes_up_renewed_certificates(authority, server_files, client_files, tmp_path, monkeypatch):
     monkeypatch.setattr(client, "RENEWAL_SECONDS", 0.0)
     new_authority = Authority(tmp_path, "new")
-    async with serving(authority, server_files) as port, calling(port, authority, client_files) as channel:
+    async with serving(authority, server_files) as port:
+        channel = calling(port, authority, client_files)
         stub = rpc.RecommenderServiceStub(channel)
         with acting_as(ANNA):
             await stub.GetItem(pb.GetItemRequest())
-        authority.file.write_bytes(new_authority.file.read_bytes())
-        new_authority.issue("gateway")
-        new_authority.issue("recommender", "127.0.0.1")
+    authority.file.write_bytes(new_authority.file.read_bytes())
+    new_authority.issue("gateway")
+    new_authority.issue("recommender", "127.0.0.1")
 
+    # Another server: over the connection that stood, the certificates of before would have gone on.
+    async with serving(authority, server_files, port), channel:
         with acting_as(ANNA):
             assert await stub.GetItem(pb.GetItemRequest()) == pb.GetItemResponse()
 
