@@ -1,7 +1,8 @@
 """TLS from files: what the gRPC server and its clients show and accept. Renewed files are taken up without a restart.
 
 A certificate is renewed by writing its files anew, which is what cert-manager and its like do. The server looks at them
-before each handshake, a client every minute (chassis/rpc/client.py); a connection that stands keeps what it began with.
+before each handshake, a client at its next call once a minute is over (chassis/rpc/client.py). A connection that stands
+keeps what it began with.
 """
 
 from dataclasses import dataclass

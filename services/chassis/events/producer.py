@@ -18,7 +18,7 @@ from chassis.errors import LimitExceeded, Unavailable
 from chassis.events import tracing
 from chassis.events.connection import client_options
 from chassis.events.envelope import Envelope, Headers, new_event_id
-from chassis.events.outages import Outages
+from chassis.events.outages import PAUSE_SECONDS, Outages
 from chassis.events.pending import SLACK_SECONDS, Pending
 from chassis.settings import Settings
 
@@ -170,7 +170,7 @@ class EventProducer:
         with self._connecting:
             if self._kafka is None:
                 if self._unreachable_at > entered:  # whoever connected while this one waited for the lock has failed
-                    raise Unavailable("kafka", "no broker answers", retry_after_seconds=1.0)
+                    raise Unavailable("kafka", "no broker answers", retry_after_seconds=PAUSE_SECONDS)
                 self._kafka = self._connect()
             return self._kafka
 

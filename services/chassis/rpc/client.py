@@ -31,7 +31,7 @@ def connect(
 ) -> grpc.aio.Channel:
     """A channel to `address` ("host:port"), which spreads its calls over all addresses that the name resolves to.
 
-    It uses TLS where the settings name an authority (`tls_ca_file`).
+    It uses TLS where the settings name an authority (`tls_ca_file`), and then makes unary calls only.
 
     `idempotent` names the methods ("package.Service/Method") that are tried again when a server is not available; any
     other call is sent once. A call made outside of any request acts under `service_identity`.

@@ -149,9 +149,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     running.dec()
                     if code not in durations:
                         durations[code] = _duration.labels(service, method, code.name)
-                    durations[code].observe(time.perf_counter() - started, _exemplar(span))
+                    seconds = time.perf_counter() - started
+                    durations[code].observe(seconds, _exemplar(span))
                     span.set_attribute("rpc.grpc.status_code", code.value[0])
-                    _log_end(span_name, code, time.perf_counter() - started)
+                    _log_end(span_name, code, seconds)
 
         return call
 
