@@ -11,16 +11,13 @@ from cli.redis_server import redis_url
 from tests.e2e.visitors import visiting
 from tests.fixtures.system import until
 
+# The fault, the service that is to have it, and the alert with its labels.
 FAULTS = [
-    (Fault.SLOW_MODEL, "ModelSlow", {"model": "din"}),
-    (Fault.WRONG_VERSION, "WrongVersion", {"model": "din"}),
-    (Fault.STALE_FEATURES, "FeaturesStale", {"group": "recommender.features"}),
-    (Fault.LOST_CONSUMER, "ConsumerLost", {"group": "recommender.features"}),
+    (Fault.SLOW_MODEL, "inference", "ModelSlow", {"model": "din"}),
+    (Fault.WRONG_VERSION, "inference", "WrongVersion", {"model": "din"}),
+    (Fault.STALE_FEATURES, "recommender", "FeaturesStale", {"group": "recommender.features"}),
+    (Fault.LOST_CONSUMER, "recommender", "ConsumerLost", {"group": "recommender.features"}),
 ]
-
-
-HAS_IT = {Fault.SLOW_MODEL: "inference", Fault.WRONG_VERSION: "inference"}
-"""Whose fault it is; the others are a consumer's of the recommender."""
 
 
 @contextmanager
@@ -44,15 +41,15 @@ def released(walk, version="2"):
         walk.call("POST", "/v1/models/din:rollback", {"reason": "the fault is over"})
 
 
-@pytest.mark.parametrize(("fault", "alert", "labels"), FAULTS, ids=[fault for fault, _, _ in FAULTS])
-def test_a_fault_raises_its_alert_and_its_end_clears_it(system, prometheus, walk, fault, alert, labels):
+@pytest.mark.parametrize(("fault", "service", "alert", "labels"), FAULTS, ids=[fault for fault, *_ in FAULTS])
+def test_a_fault_raises_its_alert_and_its_end_clears_it(system, prometheus, walk, fault, service, alert, labels):
     def fires():
         return any(each["alertname"] == alert and labels.items() <= each.items() for each in prometheus.firing())
 
     with visiting(walk):
         with ordered(system, fault):
             # Of the process that is to have it: another may hear of the order first.
-            begun = f'casebook_fault_ordered{{fault="{fault}", service="{HAS_IT.get(fault, "recommender")}"}}'
+            begun = f'casebook_fault_ordered{{fault="{fault}", service="{service}"}}'
             until(f"{fault} to begin", lambda: prometheus.query(begun), 15)
             with released(walk):
                 until(f"{alert} to fire", fires, 40)
