@@ -121,8 +121,8 @@ class Settings(BaseSettings):
     """The user."""
     kafka_password: SecretStr = Field(SecretStr(""), validate_default=True)
     """The user's password."""
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    """Redis, for what can be rebuilt or expires; with TLS rediss://…?ssl_ca_certs=FILE."""
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Redis with its password, for what can be rebuilt or expires; with TLS rediss://…?ssl_ca_certs=FILE."""
     database_url: SecretStr = SecretStr("")
     """This service's PostgreSQL database, as the lesser role that the service runs as; with TLS
     postgresql://…?sslmode=verify-full&sslrootcert=FILE."""

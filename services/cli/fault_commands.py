@@ -54,7 +54,9 @@ def clear(settings: Settings, fault: Fault | None, console: Console) -> None:
 def _redis(settings: Settings) -> Iterator[redis.Redis]:
     """A client for one command. Raises Unavailable where Redis does not answer it."""
     try:
-        with redis.Redis.from_url(settings.redis_url, socket_timeout=5.0, socket_connect_timeout=5.0) as client:
+        with redis.Redis.from_url(
+            settings.redis_url.get_secret_value(), socket_timeout=5.0, socket_connect_timeout=5.0
+        ) as client:
             yield client
     except redis.RedisError as error:
         raise Unavailable("redis", str(error)) from error

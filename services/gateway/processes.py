@@ -102,7 +102,7 @@ async def bootstrap(process: Process[GatewaySettings]) -> None:
 def limiter_redis(settings: GatewaySettings) -> Redis:
     """A client that gives up after `redis_timeout_seconds`, once: a request waits for the rate limit no longer."""
     pool = BlockingConnectionPool.from_url(
-        settings.redis_url,
+        settings.redis_url.get_secret_value(),
         max_connections=REDIS_CONNECTIONS,
         timeout=settings.redis_timeout_seconds,
         socket_timeout=settings.redis_timeout_seconds,

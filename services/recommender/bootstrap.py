@@ -65,7 +65,7 @@ class Serving:
 def serving(process: Process[RecommenderSettings]) -> Serving:
     """Everything that `serve` needs, connected when first used; closed when the process stops."""
     settings = process.settings
-    redis = connect_async(settings.redis_url, settings.feature_deadline_seconds)
+    redis = connect_async(settings.redis_url.get_secret_value(), settings.feature_deadline_seconds)
     rows = user_rows(settings, settings.feature_deadline_seconds)
     engine = database.connect(settings.database_url.get_secret_value())
     channel = connect_to_inference(settings)
@@ -123,7 +123,9 @@ def user_rows(settings: RecommenderSettings, timeout_seconds: float) -> EntityRo
     """The users' rows in Feast, which takes seconds to import: so where they are not needed, it is not."""
     from recommender.entity_features import UserRows
 
-    return UserRows(settings.feast_repository, settings.redis_url, timeout_seconds, settings.lifetimes.user)
+    return UserRows(
+        settings.feast_repository, settings.redis_url.get_secret_value(), timeout_seconds, settings.lifetimes.user
+    )
 
 
 async def serve(process: Process[RecommenderSettings]) -> None:
@@ -148,7 +150,9 @@ async def serve(process: Process[RecommenderSettings]) -> None:
 
 def feature_consumer(settings: RecommenderSettings) -> EventConsumer:
     """The consumer of behaviour events."""
-    writer = BehaviourWriter(connect_redis(settings.redis_url, CONSUMER_TIMEOUT_SECONDS), settings.lifetimes)
+    writer = BehaviourWriter(
+        connect_redis(settings.redis_url.get_secret_value(), CONSUMER_TIMEOUT_SECONDS), settings.lifetimes
+    )
     updates = FeatureUpdates(writer, user_rows(settings, CONSUMER_TIMEOUT_SECONDS), settings.experiment)
     handler = Handler(behaviour_pb2.BehaviourEvent, updates.handle)
     return EventConsumer(settings, FEATURES_GROUP, {BEHAVIOUR_TOPIC: handler})
@@ -157,7 +161,7 @@ def feature_consumer(settings: RecommenderSettings) -> EventConsumer:
 async def seed_once(settings: RecommenderSettings) -> None:
     """The whole life of `seed`."""
     engine = database.connect(settings.database_url.get_secret_value())
-    client = connect_redis(settings.redis_url, SEED_TIMEOUT_SECONDS)
+    client = connect_redis(settings.redis_url.get_secret_value(), SEED_TIMEOUT_SECONDS)
     try:
         dataset = await asyncio.to_thread(seeding.read, settings.seed_data, settings.seed_cache)
         rows = partial(user_rows, settings, SEED_TIMEOUT_SECONDS)

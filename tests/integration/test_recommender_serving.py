@@ -187,7 +187,7 @@ async def prepared(settings: RecommenderSettings) -> None:
     owner, service = settings.database_owner_url.get_secret_value(), settings.database_url.get_secret_value()
     await asyncio.to_thread(database.migrate, "recommender", owner, service)
     engine = database.connect(service)
-    with connect_redis(settings.redis_url, 5.0) as client:
+    with connect_redis(settings.redis_url.get_secret_value(), 5.0) as client:
         for _ in range(2):
             await seeding.seed(
                 small_movielens(), TENANT, Store(engine), client, lambda: bootstrap.user_rows(settings, 5.0)
@@ -417,7 +417,7 @@ async def test_without_redis_the_answer_is_popular_and_says_so(world):
 
 
 async def test_a_lost_feature_row_is_said(world):
-    with connect_redis(world.settings.redis_url, 5.0) as client:
+    with connect_redis(world.settings.redis_url.get_secret_value(), 5.0) as client:
         for key in client.scan_iter("*u9*", count=10_000):
             if not key.startswith("rec:"):
                 client.delete(key)

@@ -76,7 +76,15 @@ def test_a_secret_file_that_is_missing_is_named(monkeypatch, capsys):
     assert "/nowhere/token_keys" in capsys.readouterr().err
 
 
-def test_a_secret_never_shows(monkeypatch):
-    monkeypatch.setenv("CASEBOOK_TOKEN_KEYS", "k1:very-secret")
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CASEBOOK_TOKEN_KEYS", "k1:very-secret"),
+        ("CASEBOOK_REDIS_URL", "redis://:very-secret@redis:6379/0"),
+        ("CASEBOOK_DATABASE_URL", "postgresql://gateway:very-secret@postgres/gateway"),
+    ],
+)
+def test_a_secret_never_shows(variable, value, monkeypatch):
+    monkeypatch.setenv(variable, value)
 
     assert "very-secret" not in repr(load(Settings))
