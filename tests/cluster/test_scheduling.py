@@ -6,6 +6,7 @@ No container runs there, so nothing here is about what a pod does.
 import json
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
@@ -63,15 +64,33 @@ def production(cluster, nodes):
     return cluster
 
 
-def scaled(cluster, name):
-    """The nodes of a service's pods, once its autoscaler was told to keep six and they are there."""
-    cluster.kubectl("patch", f"hpa/{name}", "--type=merge", "-p", json.dumps({"spec": {"minReplicas": REPLICAS}}))
-    return placed(cluster, name, REPLICAS)
+def tell_autoscaler(cluster, name, **spec):
+    cluster.kubectl("patch", f"hpa/{name}", "--type=merge", "-p", json.dumps({"spec": spec}))
+
+
+@contextmanager
+def six_of(cluster, name):
+    """The nodes of a service's pods, while its autoscaler keeps six; two afterwards.
+
+    Each asks for a core: with every service at six, a drained node's pods find no room on two nodes of eight cores.
+    """
+    tell_autoscaler(cluster, name, minReplicas=REPLICAS)
+    try:
+        yield placed(cluster, name, REPLICAS)
+    finally:
+        tell_autoscaler(cluster, name, minReplicas=2)
+
+        def two():
+            cluster.kubectl("scale", f"deployment/{name}", "--replicas=2")  # at once: the autoscaler waits five minutes
+            return cluster.pods(name)
+
+        until(f"two pods of {name} again", 60, two, lambda pods: len(pods) == 2)
 
 
 @pytest.mark.parametrize("name", ["gateway", "recommender", "inference"])
 def test_replicas_spread_over_zones(production, nodes, name):
-    zones = Counter(nodes[node]["metadata"]["labels"][ZONE] for node in scaled(production, name))
+    with six_of(production, name) as there:
+        zones = Counter(nodes[node]["metadata"]["labels"][ZONE] for node in there)
 
     counts = [zones[zone] for zone in open_zones(nodes)]
     assert sum(counts) == REPLICAS, zones
@@ -79,22 +98,23 @@ def test_replicas_spread_over_zones(production, nodes, name):
 
 
 def test_a_drain_takes_one_pod_of_a_kind_at_a_time(production, nodes):
-    [(node, there)] = Counter(scaled(production, "gateway")).most_common(1)
-    drain = production.start(
-        "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=240s"
-    )
-    fewest = REPLICAS
-    try:
-        deadline = time.monotonic() + 240
-        while drain.poll() is None and time.monotonic() < deadline:
-            for budget in production.get("pdb"):
-                status = budget["status"]
-                if budget["metadata"]["name"] == "gateway" and status["expectedPods"]:
-                    fewest = min(fewest, status["currentHealthy"])
-        said = drain.communicate(timeout=10)[0]
-    finally:
-        drain.kill()
-        production.kubectl("uncordon", node)
+    with six_of(production, "gateway") as places:
+        [(node, there)] = Counter(places).most_common(1)
+        drain = production.start(
+            "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=240s"
+        )
+        fewest = REPLICAS
+        try:
+            deadline = time.monotonic() + 240
+            while drain.poll() is None and time.monotonic() < deadline:
+                for budget in production.get("pdb"):
+                    status = budget["status"]
+                    if budget["metadata"]["name"] == "gateway" and status["expectedPods"]:
+                        fewest = min(fewest, status["currentHealthy"])
+            said = drain.communicate(timeout=10)[0]
+        finally:
+            drain.kill()
+            production.kubectl("uncordon", node)
 
     print(f"{there} gateways were on {node}; at fewest {fewest} of {REPLICAS} were there", said, sep="\n")
     assert drain.returncode == 0, said
@@ -111,19 +131,19 @@ def unmeasured(cluster, name):
 
 
 def test_an_autoscaler_goes_up_with_cpu_and_down_without(production, nodes):
-    scaled(production, "recommender")
-    # A pod without metrics counts as one that uses all it asks for, before an autoscaler goes down: two of four that
-    # rest hold all four. So pods on nodes that nobody measures must show here, not as an autoscaler that is stuck.
-    until("metrics of every pod", 120, lambda: unmeasured(production, "recommender"), lambda without: without == {})
-    quick = {"spec": {"minReplicas": 2, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}}
-    production.kubectl("patch", "hpa/recommender", "--type=merge", "-p", json.dumps(quick))
-
     def use(cpu):
         names = [pod["metadata"]["name"] for pod in production.pods("recommender")]
         production.run("annotate", "--overwrite", "pod", *names, f"{USES}={cpu}")  # one of them may just be going
         return len(names)
 
-    down = until("two replicas while little is used", 240, lambda: use("100m"), lambda count: count == 2)
-    up = until("four replicas or more at full use", 120, lambda: use("1500m"), lambda count: count >= 4)
-    until("two replicas again", 240, lambda: use("100m"), lambda count: count == 2)
+    with six_of(production, "recommender"):
+        # Before it goes down, an autoscaler counts a pod without metrics as using all that it asks for: two such pods
+        # of four hold all four. So nodes that nobody measures must show here, not as an autoscaler that is stuck.
+        until("metrics of every pod", 120, lambda: unmeasured(production, "recommender"), lambda without: without == {})
+        quick = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+        tell_autoscaler(production, "recommender", minReplicas=2, behavior=quick)
+
+        down = until("two replicas while little is used", 240, lambda: use("100m"), lambda count: count == 2)
+        up = until("four replicas or more at full use", 120, lambda: use("1500m"), lambda count: count >= 4)
+        until("two replicas again", 240, lambda: use("100m"), lambda count: count == 2)
     print(f"down {down}, up to {up}, down again")
