@@ -6,8 +6,8 @@ from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
+from chassis.settings import secret
 from loadtests.people import People
-from loadtests.secret import secret
 
 
 @events.init_command_line_parser.add_listener

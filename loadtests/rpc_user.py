@@ -13,8 +13,8 @@ import grpc.experimental.gevent as grpc_gevent
 from locust import User
 
 from chassis.identity import Identity, Role, TokenKeys
+from chassis.settings import secret
 from loadtests.options import people
-from loadtests.secret import secret
 
 grpc_gevent.init_gevent()
 

@@ -173,7 +173,21 @@ def load(settings_class: type[S]) -> S:
         raise SystemExit(2) from None
 
 
+def secret(variable: str) -> str:
+    """The variable's value, else what stands in the file that `<variable>_FILE` names; empty without either.
+
+    Raises OSError where the file cannot be read.
+    """
+    if variable in os.environ:
+        return os.environ[variable]
+    file = os.environ.get(f"{variable}_FILE", "")
+    return Path(file).read_text().strip() if file else ""
+
+
 def _secrets_from_files(settings_class: type[Settings]) -> dict[str, Any]:
-    names = (name for name in settings_class.model_fields if f"{PREFIX}{name.upper()}" not in os.environ)
-    files = {name: os.environ.get(f"{PREFIX}{name.upper()}_FILE", "") for name in names}
-    return {name: Path(path).read_text().strip() for name, path in files.items() if path}
+    variables = {name: PREFIX + name.upper() for name in settings_class.model_fields}
+    return {
+        name: secret(variable)
+        for name, variable in variables.items()
+        if variable not in os.environ and os.environ.get(f"{variable}_FILE")
+    }

@@ -4,9 +4,8 @@ Every service that keeps state has its own. The server's superuser is `CASEBOOK_
 that `CASEBOOK_SUPERUSER_URL_FILE` names.
 """
 
-import os
+import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from cli.home import Home
 
@@ -65,12 +64,11 @@ def create(superuser_url: str, database: Database) -> None:
         )
 
 
-def _superuser_url() -> str:
-    if file := os.environ.get("CASEBOOK_SUPERUSER_URL_FILE"):
-        return Path(file).read_text()
-    return os.environ["CASEBOOK_SUPERUSER_URL"]
-
-
 if __name__ == "__main__":
+    from chassis.settings import secret
+
+    superuser_url = secret("CASEBOOK_SUPERUSER_URL")
+    if not superuser_url:
+        sys.exit("CASEBOOK_SUPERUSER_URL, or CASEBOOK_SUPERUSER_URL_FILE, must name the server's superuser")
     for name in SERVICES:
-        create(_superuser_url(), of(Home.from_environment(), name))
+        create(superuser_url, of(Home.from_environment(), name))
