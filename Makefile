@@ -96,8 +96,7 @@ check: $(VENV)/.test ## Format, lint, types, protos and their drift, Dockerfiles
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	cd proto && $(abspath $(BIN))/buf lint && $(abspath $(BIN))/buf breaking --against baseline.binpb
-	PYTHON=$(BIN)/python infra/generate-protos.sh build/generated && diff -r -x __pycache__ services/casebook build/generated/casebook
+	$(MAKE) --no-print-directory protos-check
 	$(BIN)/hadolint infra/docker/Dockerfile
 	$(MAKE) --no-print-directory k8s-check
 	infra/prometheus/check.sh
@@ -108,7 +107,11 @@ check: $(VENV)/.test ## Format, lint, types, protos and their drift, Dockerfiles
 build/bin/actionlint:
 	@if command -v go > /dev/null; then GOBIN=$(abspath build/bin) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7; fi
 
-.PHONY: workflows-check audit
+.PHONY: protos-check workflows-check audit
+protos-check: $(VENV)/.test ## The contracts: lint, what was promised, and whether services/casebook is what they generate
+	cd proto && $(abspath $(BIN))/buf lint && $(abspath $(BIN))/buf breaking --against baseline.binpb
+	PYTHON=$(BIN)/python infra/generate-protos.sh build/generated && diff -r -x __pycache__ services/casebook build/generated/casebook
+
 workflows-check: build/bin/actionlint ## The workflows of GitHub Actions, where Go can install actionlint
 	@if [ -x build/bin/actionlint ]; then build/bin/actionlint; else echo "WORKFLOWS NOT CHECKED: there is no Go here" >&2; fi
 
