@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from chassis.identity import Role
 
@@ -14,6 +15,19 @@ Id = Annotated[
     str,
     Field(min_length=1, max_length=128, pattern=NO_CONTROL_CHARACTERS, description="Opaque; no control characters."),
 ]
+
+
+class IdConvertor(PathConvertor):
+    """An `Id` in a path, written `{item_id:id}`: it may hold slashes, and what it may not hold is refused by name.
+
+    Starlette's own `path` ends at a line feed, so that an id with one would be a page that does not exist.
+    """
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("id", IdConvertor())
+
 Label = Annotated[str, Field(min_length=1, max_length=64, pattern=NO_CONTROL_CHARACTERS)]
 Uuid7 = Annotated[str, Field(pattern=UUID7, description="A UUIDv7 (RFC 9562) in lower case.")]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]

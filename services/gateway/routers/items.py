@@ -14,7 +14,7 @@ from gateway.openapi import WITH_BODY, documented
 router = APIRouter(prefix="/v1", tags=["Catalogue"], route_class=EdgeRoute)
 
 
-@router.put("/items/{item_id:path}", responses=documented(409, *WITH_BODY), dependencies=[needs(Role.OPERATOR)])
+@router.put("/items/{item_id:id}", responses=documented(409, *WITH_BODY), dependencies=[needs(Role.OPERATOR)])
 async def put_item(item_id: schemas.Id, content: schemas.ItemContent, given: Given) -> schemas.Item:
     """Creates or replaces an item.
 
@@ -25,14 +25,14 @@ async def put_item(item_id: schemas.Id, content: schemas.ItemContent, given: Giv
     return translation.item(stored.item)
 
 
-@router.get("/items/{item_id:path}", responses=documented(404), dependencies=[needs(Role.VIEWER)])
+@router.get("/items/{item_id:id}", responses=documented(404), dependencies=[needs(Role.VIEWER)])
 async def get_item(item_id: schemas.Id, given: Given) -> schemas.Item:
     """Shows an item."""
     found = await given.recommender.GetItem(recommender.GetItemRequest(item_id=item_id))
     return translation.item(found.item)
 
 
-@router.delete("/items/{item_id:path}", status_code=204, responses=documented(404), dependencies=[needs(Role.OPERATOR)])
+@router.delete("/items/{item_id:id}", status_code=204, responses=documented(404), dependencies=[needs(Role.OPERATOR)])
 async def retire_item(item_id: schemas.Id, given: Given) -> Response:
     """Retires an item: it is no longer recommended."""
     await given.recommender.RetireItem(recommender.RetireItemRequest(item_id=item_id))

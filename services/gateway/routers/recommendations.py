@@ -25,7 +25,7 @@ async def recommend(request: Annotated[schemas.RecommendationRequest, Body()], g
     return translation.recommendations(await given.recommender.Recommend(translation.recommend_request(request)))
 
 
-@router.get("/users/{user_id:path}/history", responses=documented())
+@router.get("/users/{user_id:id}/history", responses=documented())
 async def history(user_id: schemas.Id, given: Given, limit: Annotated[int, Query(ge=1, le=50)] = 50) -> schemas.History:
     """Shows a user's live sequence, newest first."""
     return translation.history(await given.recommender.GetHistory(GetHistoryRequest(user_id=user_id, limit=limit)))

@@ -13,7 +13,7 @@ from gateway.openapi import WITH_BODY, documented
 router = APIRouter(prefix="/v1", tags=["Users"], route_class=EdgeRoute, dependencies=[needs(Role.OPERATOR)])
 
 
-@router.put("/users/{user_id:path}", responses=documented(409, *WITH_BODY))
+@router.put("/users/{user_id:id}", responses=documented(409, *WITH_BODY))
 async def put_user(user_id: schemas.Id, profile: schemas.UserProfile, given: Given) -> schemas.User:
     """Creates or replaces a user's profile; answers with the segment that it falls into."""
     message = UpsertUserRequest(user=translation.user_message(user_id, profile))
