@@ -13,10 +13,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from casebook.behaviour.v1.events_pb2 import Action, BehaviourEvent
-from chassis import database
 from chassis.events import Envelope, Event, EventConsumer, EventProducer, Handler, PoisonMessage
 from chassis.events.envelope import decode
-from gateway import audit
 from recommender.events import behaviour_of
 from tests.fixtures.kafka import running, wait_until
 from tests.unit.gateway.parts import served_gateway
@@ -46,10 +44,8 @@ bodies = (
 
 
 @pytest.fixture(scope="module")
-def api(postgres, redis_url):
-    urls = postgres.create_database("gateway")
-    database.migrate("gateway", urls.owner, urls.service, audit.TABLES)
-    with served_gateway(urls.service, redis_url) as api:
+def api(gateway_database, redis_url):
+    with served_gateway(gateway_database, redis_url) as api:
         yield api
 
 

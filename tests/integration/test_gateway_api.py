@@ -6,24 +6,9 @@ import re
 
 import pytest
 
-from chassis import database
 from chassis.errors import Unavailable
 from chassis.identity import Role
-from gateway import audit
 from tests.unit.gateway.parts import running_gateway
-
-
-@pytest.fixture(scope="module")
-def database_url(postgres):
-    urls = postgres.create_database("gateway")
-    database.migrate("gateway", urls.owner, urls.service, audit.TABLES)
-    return urls.service
-
-
-@pytest.fixture
-async def gateway(database_url, redis_url):
-    async with running_gateway(database_url, redis_url) as gateway:
-        yield gateway
 
 
 def problem(response):
@@ -160,9 +145,9 @@ async def test_every_route_needs_a_key_and_its_role(gateway, method, path, body,
         assert await status_for(gateway.as_(await gateway.key(held))) == 403, held
 
 
-def test_every_route_is_in_the_table_above(database_url, redis_url):
+def test_every_route_is_in_the_table_above(gateway_database, redis_url):
     async def documented():
-        async with running_gateway(database_url, redis_url) as gateway:
+        async with running_gateway(gateway_database, redis_url) as gateway:
             return gateway.app.openapi()["paths"]
 
     operations = {
@@ -221,8 +206,8 @@ async def test_keys_are_made_listed_and_revoked_within_the_tenant(gateway):
     assert ended.status_code == 401
 
 
-async def test_too_many_requests_are_told_when_to_come_back(database_url, redis_url):
-    async with running_gateway(database_url, redis_url, rate_limit_per_second=0.1, rate_limit_burst=2) as gateway:
+async def test_too_many_requests_are_told_when_to_come_back(gateway_database, redis_url):
+    async with running_gateway(gateway_database, redis_url, rate_limit_per_second=0.1, rate_limit_burst=2) as gateway:
         responses = [await gateway.client.get("/v1/models") for _ in range(3)]
 
     assert [response.status_code for response in responses] == [200, 200, 429]
@@ -238,8 +223,8 @@ async def chunks(total):
 
 
 @pytest.mark.parametrize("content", [b" " * 10_001, chunks(20_000)], ids=["with its length", "in chunks"])
-async def test_a_body_over_the_limit_is_refused(database_url, redis_url, content):
-    async with running_gateway(database_url, redis_url, max_body_bytes=10_000) as gateway:
+async def test_a_body_over_the_limit_is_refused(gateway_database, redis_url, content):
+    async with running_gateway(gateway_database, redis_url, max_body_bytes=10_000) as gateway:
         response = await gateway.client.post(
             "/v1/events", content=content, headers={"Content-Type": "application/json"}
         )
@@ -302,6 +287,22 @@ async def test_an_unexpected_error_gives_nothing_away(gateway):
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "field"),
+    [
+        ("PUT", "/v1/items/a%0Ab", "item_id"),
+        ("GET", "/v1/items/a%0A", "item_id"),
+        ("PUT", "/v1/users/%0Ab", "user_id"),
+        ("GET", "/v1/users/a%0Ab/history", "user_id"),
+    ],
+)
+async def test_an_id_with_a_control_character_is_refused_by_name(gateway, method, path, field):
+    response = await gateway.client.request(method, path, json={"title": "t"} if "items" in path else {})
+
+    assert response.status_code == 422
+    assert problem(response)["errors"][0]["field"] == field
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/livez", "/nowhere"])
 async def test_every_answer_carries_the_security_headers(gateway, path):
     headers = (await gateway.client.get(path)).headers
@@ -313,11 +314,11 @@ async def test_every_answer_carries_the_security_headers(gateway, path):
     assert "strict-transport-security" not in headers
 
 
-async def test_cors_is_off_unless_origins_are_listed(gateway, database_url, redis_url):
+async def test_cors_is_off_unless_origins_are_listed(gateway, gateway_database, redis_url):
     asks = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
 
     off = await gateway.client.options("/v1/events", headers=asks)
-    async with running_gateway(database_url, redis_url, cors_origins=("https://shop.example",)) as open_gateway:
+    async with running_gateway(gateway_database, redis_url, cors_origins=("https://shop.example",)) as open_gateway:
         on = await open_gateway.client.options("/v1/events", headers=asks)
         other = await open_gateway.client.options("/v1/events", headers=asks | {"Origin": "https://evil.example"})
 

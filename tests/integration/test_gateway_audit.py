@@ -7,21 +7,6 @@ from sqlalchemy.exc import ProgrammingError
 from chassis import database
 from chassis.errors import Unavailable
 from chassis.identity import Role
-from gateway import audit
-from tests.unit.gateway.parts import running_gateway
-
-
-@pytest.fixture(scope="module")
-def database_url(postgres):
-    urls = postgres.create_database("gateway")
-    database.migrate("gateway", urls.owner, urls.service, audit.TABLES)
-    return urls.service
-
-
-@pytest.fixture
-async def gateway(database_url, redis_url):
-    async with running_gateway(database_url, redis_url) as gateway:
-        yield gateway
 
 
 async def record(gateway, **query):
@@ -110,8 +95,8 @@ async def test_a_call_that_ends_in_its_deadline_has_an_outcome(gateway):
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit_calls SET principal = 'x'", "DELETE FROM audit_outcomes"])
-async def test_the_services_role_cannot_change_the_record(database_url, statement):
-    engine = database.connect_blocking(database_url)
+async def test_the_services_role_cannot_change_the_record(gateway_database, statement):
+    engine = database.connect_blocking(gateway_database)
 
     with pytest.raises(ProgrammingError, match="permission denied"), engine.begin() as connection:
         connection.execute(text(statement))

@@ -10,7 +10,6 @@ import pytest
 from kafka.errors import TopicAlreadyExistsError
 
 from casebook.behaviour.v1 import events_pb2 as behaviour
-from chassis import database
 from chassis.events import EventProducer
 from chassis.settings import Settings
 from gateway.publishing import KafkaPublisher
@@ -19,19 +18,6 @@ from tests.fixtures.kafka import free_ports
 from tests.unit.gateway.parts import Gateway, running_gateway
 
 CLICK = {"user_id": "196", "item_id": "302", "action": "click"}
-
-
-@pytest.fixture(scope="module")
-def database_url(postgres):
-    urls = postgres.create_database("gateway")
-    database.migrate("gateway", urls.owner, urls.service)
-    return urls.service
-
-
-@pytest.fixture
-async def gateway(database_url, redis_url):
-    async with running_gateway(database_url, redis_url) as gateway:
-        yield gateway
 
 
 @asynccontextmanager
@@ -53,8 +39,8 @@ def topic(kafka):
 
 
 @pytest.mark.kafka
-async def test_what_is_accepted_is_in_kafka(kafka, topic, database_url, redis_url):
-    async with publishing_to(kafka.bootstrap, database_url, redis_url) as gateway:
+async def test_what_is_accepted_is_in_kafka(kafka, topic, gateway_database, redis_url):
+    async with publishing_to(kafka.bootstrap, gateway_database, redis_url) as gateway:
         response = await gateway.client.post("/v1/events", json=CLICK | {"action": "rate", "rating": 4.5})
 
     assert response.status_code == 202, response.text
@@ -68,9 +54,9 @@ async def test_what_is_accepted_is_in_kafka(kafka, topic, database_url, redis_ur
 
 
 @pytest.mark.kafka
-async def test_a_batch_of_500_keeps_the_order_of_each_user(kafka, topic, database_url, redis_url):
+async def test_a_batch_of_500_keeps_the_order_of_each_user(kafka, topic, gateway_database, redis_url):
     events = [{"user_id": f"u{n % 10}", "item_id": str(n), "action": "click"} for n in range(500)]
-    async with publishing_to(kafka.bootstrap, database_url, redis_url) as gateway:
+    async with publishing_to(kafka.bootstrap, gateway_database, redis_url) as gateway:
         response = await gateway.client.post("/v1/events:batch", json={"events": events})
 
     assert response.status_code == 202, response.text
@@ -88,9 +74,9 @@ async def test_a_batch_of_500_keeps_the_order_of_each_user(kafka, topic, databas
         assert mine == sorted(mine), user
 
 
-async def test_without_a_broker_nothing_is_accepted(database_url, redis_url):
+async def test_without_a_broker_nothing_is_accepted(gateway_database, redis_url):
     [dead] = free_ports(1)
-    async with publishing_to(f"127.0.0.1:{dead}", database_url, redis_url, publish_deadline_seconds=1) as gateway:
+    async with publishing_to(f"127.0.0.1:{dead}", gateway_database, redis_url, publish_deadline_seconds=1) as gateway:
         response = await gateway.client.post("/v1/events", json=CLICK)
 
     assert response.status_code == 503

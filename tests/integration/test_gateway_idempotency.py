@@ -13,28 +13,14 @@ from chassis.identity import Role
 from gateway.idempotency import Attempt, RequestKey, StoredAnswer
 from gateway.problems import IdempotencyKeyInUse
 from gateway.store import PostgresRecords, idempotency_records
-from tests.unit.gateway.parts import running_gateway
 
 CLICK = {"user_id": "196", "item_id": "302", "action": "click"}
 KEY = {"Idempotency-Key": "order-1"}
 
 
-@pytest.fixture(scope="module")
-def database_url(postgres):
-    urls = postgres.create_database("gateway")
-    database.migrate("gateway", urls.owner, urls.service)
-    return urls.service
-
-
 @pytest.fixture
-async def gateway(database_url, redis_url):
-    async with running_gateway(database_url, redis_url) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-async def engine(database_url):
-    engine = database.connect(database_url)
+async def engine(gateway_database):
+    engine = database.connect(gateway_database)
     yield engine
     await engine.dispose()
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chassis import database
 from loadtests import slos
 from tests.unit.gateway.parts import served_gateway
 
@@ -24,10 +23,8 @@ IMPOSSIBLE = {"p50_ms": 0.5, "p99_ms": 0.5, "error_rate": 0.0}
 
 
 @pytest.fixture
-def api(postgres, redis_url):
-    urls = postgres.create_database("gateway")
-    database.migrate("gateway", urls.owner, urls.service)
-    with served_gateway(urls.service, redis_url) as api:
+def api(gateway_database, redis_url):
+    with served_gateway(gateway_database, redis_url) as api:
         yield api
 
 

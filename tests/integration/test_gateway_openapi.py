@@ -5,7 +5,6 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode, checks
 
-from chassis import database
 from gateway.app import create_app
 from gateway.dependencies import Dependencies
 from gateway.edge import TIMEOUT_HEADER
@@ -14,10 +13,8 @@ from tests.unit.gateway.parts import served_gateway
 
 
 @pytest.fixture(scope="module")
-def api(postgres, redis_url):
-    urls = postgres.create_database("gateway")
-    database.migrate("gateway", urls.owner, urls.service)
-    with served_gateway(urls.service, redis_url) as api:
+def api(gateway_database, redis_url):
+    with served_gateway(gateway_database, redis_url) as api:
         yield api
 
 
