@@ -5,6 +5,7 @@ before each handshake, a client at its next call once a minute is over (chassis/
 keeps what it began with.
 """
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +57,21 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     )
 
 
+def check_pair(certificate: str, key: str) -> None:
+    """Raises OSError where the files are not a certificate and its key: while they are renewed, one is of before.
+
+    gRPC's server looks for itself. A gRPC client and an `ssl.SSLContext` take half a pair, and can't connect with it.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise OSError(f"{certificate} and {key} are not a pair: {error.reason or error}") from None
+
+
 def client_pem(settings: Settings) -> Pem:
     """What a client trusts and shows now. Raises OSError."""
+    if settings.tls_client_cert_file:
+        check_pair(settings.tls_client_cert_file, settings.tls_client_key_file)
     return Pem.read(settings.tls_ca_file, settings.tls_client_cert_file, settings.tls_client_key_file)
 
 

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Iterator
 
 import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis import logs
+from chassis import logs, tls
 from gateway.settings import GatewaySettings
 
 RENEWAL_SECONDS = 60.0
@@ -59,8 +58,9 @@ class HttpServer:
         while self._server.config.ssl is not None:
             await asyncio.sleep(RENEWAL_SECONDS)
             try:
+                tls.check_pair(*self._files)
                 self._server.config.ssl.load_cert_chain(*self._files)
-            except (OSError, ssl.SSLError) as error:
+            except OSError as error:
                 _log.error("the certificate cannot be read again: the one before stays", why=str(error))
 
     async def drain(self) -> None:

@@ -5,6 +5,7 @@ import ssl
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import server as gateway_server
 from gateway.server import HttpServer
@@ -46,6 +47,22 @@ async def test_who_trusts_the_authority_is_served_and_others_do_not_talk_to_it(s
             await stranger.get(f"https://127.0.0.1:{port}/")
 
     assert (answer.status_code, answer.text) == (200, "https")
+
+
+async def test_half_of_a_renewal_leaves_the_certificate_before(served):
+    authority, port = served
+    before = await asyncio.to_thread(shown_at, port)
+    old_key = authority.issue("other").key.read_bytes()
+
+    with capture_logs() as logged:
+        authority.issue("gateway", "127.0.0.1").key.write_bytes(old_key)
+
+        async def refused():
+            return any("not a pair" in line.get("why", "") for line in logged)
+
+        await until("the half to be refused", refused)
+
+    assert await asyncio.to_thread(shown_at, port) == before
 
 
 async def test_a_renewed_certificate_is_shown_without_a_restart(served):

@@ -158,6 +158,16 @@ async def test_client_takes_up_renewed_certificates(authority, server_files, cli
             assert await stub.GetItem(pb.GetItemRequest()) == pb.GetItemResponse()
 
 
+async def test_half_of_a_renewal_leaves_the_client_with_what_it_had(authority, server_files, client_files, monkeypatch):
+    monkeypatch.setattr(client, "RENEWAL_SECONDS", 0.0)
+    async with serving(authority, server_files) as port, calling(port, authority, client_files) as channel:
+        old_key = client_files.key.read_bytes()
+        authority.issue("gateway")
+        client_files.key.write_bytes(old_key)
+
+        assert await answer(channel) is grpc.StatusCode.OK
+
+
 def test_process_serves_its_probes_and_the_operators_command_over_tls(
     authority, server_files, client_files, models, start_inference
 ):
