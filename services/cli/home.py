@@ -68,12 +68,13 @@ class Home:
 
     def announce(self, addresses: Mapping[str, str], scrape_targets: Sequence[Mapping[str, Any]] = ()) -> None:
         """Tells the operator's commands, and Prometheus (infra/prometheus/embedded.yml), where the system is."""
-        (self.path / "scrape-targets.json").write_text(json.dumps(scrape_targets, indent=2))
+        self._scrape_targets.write_text(json.dumps(scrape_targets, indent=2))
         self._running.write_text(json.dumps(addresses, indent=2))
 
     def withdraw(self) -> None:
-        """Nothing runs here any more."""
+        """Nothing runs here any more, and Prometheus need not miss it."""
         self._running.unlink(missing_ok=True)
+        self._scrape_targets.unlink(missing_ok=True)
 
     def addresses(self) -> dict[str, str]:
         """Where the running system is, by variable; empty where none runs."""
@@ -95,6 +96,10 @@ class Home:
     @property
     def _running(self) -> Path:
         return self.path / "running.json"
+
+    @property
+    def _scrape_targets(self) -> Path:
+        return self.path / "scrape-targets.json"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
