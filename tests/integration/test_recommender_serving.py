@@ -46,6 +46,7 @@ GENRES = ("Drama", "Comedy", "Action", "Horror", "Romance")
 TENANT = "demo"
 OPERATOR = Identity(TENANT, "olga", frozenset({Role.OPERATOR}))
 VIEWER = Identity(TENANT, "vera", frozenset({Role.VIEWER}))
+STRANGER = Identity("another", "eve", frozenset({Role.OPERATOR}))
 
 
 class Part:
@@ -76,6 +77,7 @@ class World:
     api: RecommenderServiceStub
     other_replica: RecommenderServiceStub
     viewer: RecommenderServiceStub
+    stranger: RecommenderServiceStub
     producer: EventProducer
     redis: Part
     postgres: Part
@@ -172,7 +174,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory, embedded_kafka: Embedd
             settings,
             stubs[0][0],
             stubs[1][0],
-            stubs[0][1],
+            *stubs[0][1:],
             producer,
             redis,
             postgres,
@@ -197,7 +199,7 @@ async def prepared(settings: RecommenderSettings) -> None:
 
 @asynccontextmanager
 async def replica(settings: RecommenderSettings) -> AsyncIterator[list[RecommenderServiceStub]]:
-    """A running `serve`: clients of it as operator and as viewer."""
+    """A running `serve`: clients of it as operator, as viewer and as another tenant's operator."""
     process = Process("recommender", "serve", settings)
     serving = asyncio.create_task(bootstrap.serve(process))
 
@@ -206,7 +208,7 @@ async def replica(settings: RecommenderSettings) -> AsyncIterator[list[Recommend
         return process.readiness.ready
 
     await until("the recommender to be ready", ready, 50)
-    channels = [connect(f"127.0.0.1:{process.grpc_port}", settings, (), who) for who in (OPERATOR, VIEWER)]
+    channels = [connect(f"127.0.0.1:{process.grpc_port}", settings, (), who) for who in (OPERATOR, VIEWER, STRANGER)]
     try:
         yield [RecommenderServiceStub(channel) for channel in channels]
     finally:
@@ -278,6 +280,22 @@ async def test_a_click_changes_the_next_answer_within_a_second_or_so(world):
     assert ids(after)[:10] != ids(before)
     # Alone on the machine this takes 20 ms; the bound leaves room for what runs beside the test.
     assert seconds < 5
+
+
+async def test_another_tenant_sees_and_changes_nothing_of_this_one(world):
+    history = pb.GetHistoryRequest(user_id="u3")
+    assert (await world.api.GetHistory(history)).entries
+
+    assert not (await world.stranger.GetHistory(history)).entries
+    assert not (await world.stranger.Recommend(pb.RecommendRequest(user_id="u3"), timeout=5)).items
+    for call in (
+        world.stranger.GetItem(pb.GetItemRequest(item_id="3")),
+        world.stranger.RetireItem(pb.RetireItemRequest(item_id="3")),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert (await world.api.GetItem(pb.GetItemRequest(item_id="3"))).item.title == "Film 3"
 
 
 async def test_an_anonymous_session_works_from_its_clicks_alone(world):
