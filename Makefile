@@ -43,7 +43,7 @@ demo-check: $(VENV)/.serve ## The same walk on free ports, then stops; the exit 
 
 PROFILES ?=
 COMPOSE := COMPOSE_PROFILES=$(PROFILES) \
-  CASEBOOK_OTLP_ENDPOINT=$(if $(findstring observability,$(PROFILES)),http://otel-collector:4317) docker compose
+  $(if $(findstring observability,$(PROFILES)),CASEBOOK_OTLP_ENDPOINT=http://otel-collector:4317) docker compose
 
 .PHONY: up up-check up-memory down images
 up: ## Builds the images, starts everything in containers, waits until all is ready: PROFILES=observability,load
