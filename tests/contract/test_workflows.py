@@ -1,0 +1,21 @@
+"""What is released is what is scanned, and what production's manifests name; a new service's image can't be forgotten."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+CHECKOUT = Path(__file__).parents[2]
+WORKFLOWS = CHECKOUT / ".github" / "workflows"
+
+
+def built(workflow: str) -> set[str]:
+    return set(yaml.safe_load((WORKFLOWS / workflow).read_text())["jobs"]["images"]["strategy"]["matrix"]["image"])
+
+
+def test_every_image_of_production_is_released_and_scanned():
+    production = yaml.safe_load((CHECKOUT / "k8s" / "overlays" / "production" / "kustomization.yaml").read_text())
+    named = {image["name"].removeprefix("casebook/") for image in production["images"]}
+    [renamed] = re.findall(r"for image in (.+); do", (WORKFLOWS / "release.yml").read_text())
+
+    assert built("release.yml") == built("security.yml") == set(renamed.split()) == named
