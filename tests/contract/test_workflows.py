@@ -1,4 +1,4 @@
-"""What is released is what is scanned, and what production's manifests name; a new service's image can't be forgotten."""
+"""What is released is scanned, and production's manifests name it; a new service's image can't be forgotten."""
 
 import re
 from pathlib import Path
