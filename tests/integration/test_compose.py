@@ -14,8 +14,8 @@ import httpx
 import pytest
 from rich.console import Console
 
+from cli.processes import free_ports
 from cli.walk import Walk
-from tests.fixtures.kafka import free_ports
 from tests.fixtures.system import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]

@@ -17,7 +17,7 @@ from testcontainers.community.redis import RedisContainer
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from tests.fixtures.kafka import free_ports
+from cli.processes import free_ports
 
 CHECKOUT = Path(__file__).parents[2]
 START_SECONDS = 120

@@ -12,9 +12,9 @@ from kafka.errors import TopicAlreadyExistsError
 from casebook.behaviour.v1 import events_pb2 as behaviour
 from chassis.events import EventProducer
 from chassis.settings import Settings
+from cli.processes import free_ports
 from gateway.publishing import KafkaPublisher
 from gateway.routers.events import TOPIC
-from tests.fixtures.kafka import free_ports
 from tests.unit.gateway.parts import Gateway, running_gateway
 
 CLICK = {"user_id": "196", "item_id": "302", "action": "click"}

@@ -5,7 +5,6 @@ How fast the system is, is a question for `make load`, not for a test: the SLOs 
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli.processes import free_ports
 from loadtests import slos
 from tests.unit.gateway.parts import served_gateway
 
@@ -80,8 +80,7 @@ def test_an_slo_that_does_not_hold_is_the_exit_status(api, tmp_path):
 
 
 def test_a_master_judges_what_its_worker_did(api, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    [port] = map(str, free_ports(1))
     host = ("--host", api.url, "--api-key", api.key)
     worker = subprocess.Popen(
         command("--worker", "--master-host", "127.0.0.1", "--master-port", port, *host),
