@@ -1,7 +1,7 @@
 """The operators' port: /livez, /readyz and /metrics, in a thread of its own: a busy event loop still answers.
 
-`/readyz/NAME` says what `grpc.health.v1` says of a service or a model, for probes that speak no TLS (Kubernetes' own
-gRPC probe is one).
+`/readyz/NAME` says what `grpc.health.v1` says of a service or a model, and "not ready" while the process itself is not.
+It is there for probes that speak no TLS (Kubernetes' own gRPC probe is one).
 """
 
 import json

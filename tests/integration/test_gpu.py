@@ -1,4 +1,4 @@
-"""What needs a GPU: the providers compute what the CPU computes, a limit holds, training's mixed precision learns."""
+"""What needs a GPU: the providers compute what the CPU computes, a limit holds, mixed precision learns something."""
 
 import shutil
 from pathlib import Path
@@ -65,7 +65,7 @@ async def test_a_model_that_does_not_fit_its_limit_is_refused(files: ModelFiles)
 
 
 @pytest.mark.training
-def test_mixed_precision_learns_what_the_cpu_learns() -> None:
+def test_training_in_mixed_precision_finds_held_out_items() -> None:
     if shutil.which("nvidia-smi") is None:
         pytest.skip("this machine has no NVIDIA driver")
     from recommender.training import fitting, towers

@@ -108,7 +108,7 @@ class Din(nn.Module):
         self.register_buffer("known_years", vocabulary_items["item_year"], persistent=False)
 
     def trust_towers(self, weight: float, usual: float) -> None:
-        """Lets a cosine that is 1 above the `usual` one of candidates add `weight` to the logit, but in training.
+        """Lets a cosine that is 1 above the `usual` one of candidates add `weight` to the logit, except in training.
 
         0 stands for a cosine that is not known: it counts as the usual one.
         """
