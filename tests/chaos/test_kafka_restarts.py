@@ -73,7 +73,7 @@ def test_broker_killed_while_publishing_and_consuming(kafka, ledger):
 
 def test_consumer_killed_between_effect_and_commit(kafka, ledger):
     topic = kafka.topic(partitions=4)
-    victim = spawn("consume", kafka.bootstrap, ledger.database.owner, topic, "30")
+    victim = spawn("consume", kafka.bootstrap, ledger.address, topic, "30")
 
     with running(Gateway(kafka.settings(), topic)):
         assert victim.wait(timeout=40) == -signal.SIGKILL
@@ -87,7 +87,7 @@ def test_one_of_two_consumers_killed(kafka, ledger):
     topic = kafka.topic(partitions=4)
     survivor = ledger.consumer(kafka.settings(), topic)
     with running(survivor):
-        victim = spawn("consume", kafka.bootstrap, ledger.database.owner, topic, "10")
+        victim = spawn("consume", kafka.bootstrap, ledger.address, topic, "10")
         wait_until("the survivor to share the partitions", lambda: 0 < survivor.partitions < 4)
 
         with running(Gateway(kafka.settings(), topic)):

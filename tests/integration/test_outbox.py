@@ -53,7 +53,7 @@ def test_event_of_a_transaction_that_is_rolled_back_does_not_exist(kafka, ledger
 
 async def test_event_is_added_on_an_asyncio_connection_too(kafka, ledger, relay):
     topic = kafka.topic()
-    pool = connect(ledger.database.owner)
+    pool = connect(ledger.address)
     async with pool.begin() as connection:
         await outbox.add_async(connection, topic, "acme:u1", BehaviourEvent(item_id="i1"), "acme", event_id="e-1")
     await pool.dispose()
@@ -113,7 +113,7 @@ def test_relay_killed_in_between_loses_nothing_and_consumers_see_one_effect(kafk
     topic = kafka.topic()
     add(ledger.engine, topic, range(20))
 
-    killed = spawn("relay", kafka.bootstrap, ledger.database.owner, moment, "8")
+    killed = spawn("relay", kafka.bootstrap, ledger.address, moment, "8")
     assert killed.wait(timeout=30) == -signal.SIGKILL
     # The killed relay had marked nothing: its transaction went with it.
     assert waiting(ledger.engine) == 20
