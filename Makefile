@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 DATA ?= ml-100k
 
 # One stamp a set of extras, so that `make demo` never installs torch and nothing is installed twice.
-SERVE_EXTRAS := gateway,inference,recommender,cli,embedded
+SERVE_EXTRAS := gateway,inference,recommender,support,encoders,cli,embedded
 TEST_EXTRAS := $(SERVE_EXTRAS),load,test,training
 
 .PHONY: help

@@ -1,0 +1,1 @@
+"""Generated from proto/ by infra/generate-protos.sh; not edited by hand."""
