@@ -70,7 +70,7 @@ class DeskServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListHandoffs(self, request, context):
-        """The hand-offs of the tenant, oldest first. Idempotent.
+        """The hand-offs of the tenant, oldest first, their summaries without the turns. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

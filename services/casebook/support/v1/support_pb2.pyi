@@ -161,39 +161,47 @@ class Stage(_message.Message):
     def __init__(self, name: _Optional[str] = ..., milliseconds: _Optional[float] = ...) -> None: ...
 
 class GetConversationRequest(_message.Message):
-    __slots__ = ("conversation_id",)
+    __slots__ = ("conversation_id", "customer_id")
     CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     conversation_id: str
-    def __init__(self, conversation_id: _Optional[str] = ...) -> None: ...
+    customer_id: str
+    def __init__(self, conversation_id: _Optional[str] = ..., customer_id: _Optional[str] = ...) -> None: ...
 
 class GetConversationResponse(_message.Message):
-    __slots__ = ("conversation_id", "knowledge_base", "customer_id", "turns", "handoff")
+    __slots__ = ("conversation_id", "knowledge_base", "customer_id", "turns", "handoff", "degraded")
     CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
     KNOWLEDGE_BASE_FIELD_NUMBER: _ClassVar[int]
     CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     TURNS_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
     conversation_id: str
     knowledge_base: str
     customer_id: str
     turns: _containers.RepeatedCompositeFieldContainer[_desk_pb2.Turn]
     handoff: _desk_pb2.Handoff
-    def __init__(self, conversation_id: _Optional[str] = ..., knowledge_base: _Optional[str] = ..., customer_id: _Optional[str] = ..., turns: _Optional[_Iterable[_Union[_desk_pb2.Turn, _Mapping]]] = ..., handoff: _Optional[_Union[_desk_pb2.Handoff, _Mapping]] = ...) -> None: ...
+    degraded: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, conversation_id: _Optional[str] = ..., knowledge_base: _Optional[str] = ..., customer_id: _Optional[str] = ..., turns: _Optional[_Iterable[_Union[_desk_pb2.Turn, _Mapping]]] = ..., handoff: _Optional[_Union[_desk_pb2.Handoff, _Mapping]] = ..., degraded: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GiveFeedbackRequest(_message.Message):
-    __slots__ = ("conversation_id", "turn_id", "verdict", "correct_article_id", "comment")
+    __slots__ = ("conversation_id", "turn_id", "verdict", "correct_article_id", "comment", "customer_id")
     CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     CORRECT_ARTICLE_ID_FIELD_NUMBER: _ClassVar[int]
     COMMENT_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     conversation_id: str
     turn_id: str
     verdict: Verdict
     correct_article_id: str
     comment: str
-    def __init__(self, conversation_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., correct_article_id: _Optional[str] = ..., comment: _Optional[str] = ...) -> None: ...
+    customer_id: str
+    def __init__(self, conversation_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., correct_article_id: _Optional[str] = ..., comment: _Optional[str] = ..., customer_id: _Optional[str] = ...) -> None: ...
 
 class GiveFeedbackResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("handoff",)
+    HANDOFF_FIELD_NUMBER: _ClassVar[int]
+    handoff: _desk_pb2.Handoff
+    def __init__(self, handoff: _Optional[_Union[_desk_pb2.Handoff, _Mapping]] = ...) -> None: ...
