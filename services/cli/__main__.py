@@ -224,12 +224,13 @@ def apply_topics(
         "infra/kafka/topics.yaml"
     ),
     replication: Annotated[int | None, typer.Option(min=1, help="In place of the file's.")] = None,
+    wait_seconds: Annotated[float, typer.Option(min=0, max=3600, help="How long a broker may take to answer.")] = 0,
 ) -> None:
     """Creates the topics that are missing and changes settings that differ; deletes nothing."""
     from cli import kafka_commands
 
     with _failures_in_words():
-        kafka_commands.apply_topics(_settings(), file, replication, _console())
+        kafka_commands.apply_topics(_settings(), file, replication, wait_seconds, _console())
 
 
 @topics.command("list")

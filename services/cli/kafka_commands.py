@@ -1,5 +1,6 @@
 """`casebook topics …` and `casebook dlq …`: what chassis.topics and chassis.dead_letters do, from the shell."""
 
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -11,17 +12,23 @@ from rich.table import Table
 from chassis import dead_letters, topics
 from chassis.dead_letters import DeadLetter, Filter
 from chassis.errors import Unavailable
-from chassis.events import EventProducer
+from chassis.events import EventProducer, Retries
 from chassis.events.connection import client_options
 from chassis.settings import Settings
+from chassis.topics import Applied, Topic
 
 TIMEOUT_MS = 5000
 
 
-def apply_topics(settings: Settings, file: Path, replication: int | None, console: Console) -> None:
-    """Makes the cluster say what the file says, as far as that deletes nothing."""
+def apply_topics(
+    settings: Settings, file: Path, replication: int | None, wait_seconds: float, console: Console
+) -> None:
+    """Makes the cluster say what the file says, as far as that deletes nothing; waits so long for a broker.
+
+    A container that ends and is started anew waits ever longer in between, minutes after a slow start of Kafka.
+    """
     wanted = topics.load(file, replication)
-    applied = topics.apply(settings, wanted)
+    applied = _applied(settings, wanted, time.monotonic() + wait_seconds)
     if applied.skipped:
         console.print(f"skipped: {applied.skipped}")
         return
@@ -33,6 +40,19 @@ def apply_topics(settings: Settings, file: Path, replication: int | None, consol
         console.print(f"[yellow]differs[/]  {difference}")
     if not (applied.created or applied.changed or applied.differing):
         console.print(f"{len(wanted)} topics are as {file} says")
+
+
+def _applied(settings: Settings, wanted: list[Topic], deadline: float) -> Applied:
+    attempts = 1
+    while True:
+        try:
+            return topics.apply(settings, wanted)
+        except Unavailable:
+            pause = Retries().delay(attempts)
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        attempts += 1
 
 
 def list_topics(settings: Settings, console: Console) -> None:

@@ -3,14 +3,17 @@
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from rich.console import Console
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from casebook.catalogue.v1.catalogue_pb2 import Item, ItemChanged
 from chassis import outbox
 from chassis.errors import Unavailable
 from chassis.events import EventProducer, TopicFollower
+from cli.kafka_commands import apply_topics
 from tests.fixtures.kafka import running, wait_until
 from tests.fixtures.ledger import spawn
 
@@ -179,3 +182,21 @@ def test_follower_goes_on_after_the_broker_was_killed(kafka):
         publish("after")
         wait_until("what came after", lambda: titles == ["before", "after"])
     producer.close()
+
+
+def test_topics_are_applied_to_a_broker_that_comes_later(kafka, tmp_path):
+    wanted = tmp_path / "topics.yaml"
+    wanted.write_text(
+        "defaults: {replication: 1, partitions: 1}\ndead_letters: {}\ntopics: {comes.later.v1: {key: <any>}}\n"
+    )
+    settings, console = kafka.settings(), Console(record=True)
+    kafka.kill()
+    with pytest.raises(Unavailable):
+        apply_topics(settings, wanted, None, 0, console)
+
+    with ThreadPoolExecutor(1) as pool:
+        applying = pool.submit(apply_topics, settings, wanted, None, 60, console)
+        kafka.restart()
+        applying.result(timeout=60)
+
+    assert "created  comes.later.v1" in console.export_text()
