@@ -96,6 +96,9 @@ class KeyStore(Protocol):
     async def revoke(self, tenant: str, key_id: str, at: datetime) -> bool:
         """Ends a key of the tenant; False where it has none of that id. Of two times the earlier one holds."""
 
+    async def replace(self, key_id: str, new: ApiKey, at: datetime) -> bool:
+        """Keeps `new` and ends its tenant's key `key_id`, both or neither; False where none such still works."""
+
 
 class KeyRing:
     """Turns what a client shows into who it is, and asks the store at most once per key and `trust_seconds`."""
@@ -123,8 +126,7 @@ class KeyRing:
 
     async def create(self, owner: Identity, created_by: str, expires_at: datetime | None) -> tuple[Credential, ApiKey]:
         """A new key that acts as `owner`."""
-        credential = Credential.new()
-        key = ApiKey(credential.key_id, credential.secret_hash, owner, self._clock(), created_by, expires_at)
+        credential, key = self._make(owner, created_by, expires_at)
         await self._store.add(key)
         return credential, key
 
@@ -154,11 +156,17 @@ class KeyRing:
         old = await self._store.find(key_id)
         if old is None or old.identity.tenant != tenant:
             raise NotFound("API key", key_id)
-        if old.has_ended(self._clock()):
+        credential, new = self._make(old.identity, rotated_by, expires_at)
+        if not await self._store.replace(key_id, new, new.created_at + grace):
             raise FailedPrecondition(f"API key {key_id}", "it has ended: create another one")
-        made = await self.create(old.identity, rotated_by, expires_at)
-        await self.revoke(tenant, key_id, grace)
-        return made
+        self._known.pop(key_id, None)
+        return credential, new
+
+    def _make(self, owner: Identity, created_by: str, expires_at: datetime | None) -> tuple[Credential, ApiKey]:
+        credential = Credential.new()
+        return credential, ApiKey(
+            credential.key_id, credential.secret_hash, owner, self._clock(), created_by, expires_at
+        )
 
     async def _find(self, key_id: str) -> ApiKey | None:
         trusted_until, key = self._known.get(key_id, (0.0, None))

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Uuid,
     delete,
     func,
+    or_,
     select,
     text,
     tuple_,
@@ -124,18 +125,8 @@ class PostgresKeys:
 
     async def add(self, key: ApiKey) -> None:
         """Keeps a new key."""
-        row = {
-            "key_id": key.key_id,
-            "secret_hash": key.secret_hash,
-            "tenant": key.identity.tenant,
-            "principal": key.identity.principal,
-            "roles": sorted(key.identity.roles),
-            "created_at": key.created_at,
-            "created_by": key.created_by,
-            "expires_at": key.expires_at,
-        }
         async with _transaction(self._engine) as connection:
-            await connection.execute(insert(api_keys).values(row))
+            await connection.execute(insert(api_keys).values(_key_row(key)))
 
     async def find(self, key_id: str) -> ApiKey | None:
         """The key of that id, whatever its state."""
@@ -156,14 +147,21 @@ class PostgresKeys:
 
     async def revoke(self, tenant: str, key_id: str, at: datetime) -> bool:
         """Ends a key of the tenant; False where it has none of that id. Of two times the earlier one holds."""
-        ended = (
-            update(api_keys)
-            .where(api_keys.c.tenant == tenant, api_keys.c.key_id == key_id)
-            .values(revoked_at=func.least(api_keys.c.revoked_at, at))
-            .returning(api_keys.c.key_id)
-        )
         async with _transaction(self._engine) as connection:
-            return (await connection.execute(ended)).first() is not None
+            return (await connection.execute(_end(tenant, key_id, at))).first() is not None
+
+    async def replace(self, key_id: str, new: ApiKey, at: datetime) -> bool:
+        """Keeps `new` and ends its tenant's key `key_id`, both or neither; False where none such still works.
+
+        One transaction: a new key whose answer was lost would work for ever, and nobody would have its secret. The
+        condition is the statement's, so that a revocation at the same moment is not overtaken.
+        """
+        works = [or_(end.is_(None), end > new.created_at) for end in (api_keys.c.revoked_at, api_keys.c.expires_at)]
+        async with _transaction(self._engine) as connection:
+            if (await connection.execute(_end(new.identity.tenant, key_id, at).where(*works))).first() is None:
+                return False
+            await connection.execute(insert(api_keys).values(_key_row(new)))
+        return True
 
 
 class PostgresRecords:
@@ -298,6 +296,29 @@ def _same_key(key: RequestKey) -> Any:
         & (records.route == key.route)
         & (records.key == key.key)
     )
+
+
+def _end(tenant: str, key_id: str, at: datetime) -> Any:
+    """Gives a row where the tenant has a key of that id. Of two times the earlier one holds."""
+    return (
+        update(api_keys)
+        .where(api_keys.c.tenant == tenant, api_keys.c.key_id == key_id)
+        .values(revoked_at=func.least(api_keys.c.revoked_at, at))
+        .returning(api_keys.c.key_id)
+    )
+
+
+def _key_row(key: ApiKey) -> dict[str, Any]:
+    return {
+        "key_id": key.key_id,
+        "secret_hash": key.secret_hash,
+        "tenant": key.identity.tenant,
+        "principal": key.identity.principal,
+        "roles": sorted(key.identity.roles),
+        "created_at": key.created_at,
+        "created_by": key.created_by,
+        "expires_at": key.expires_at,
+    }
 
 
 def _key(row: Row[Any]) -> ApiKey:

@@ -224,6 +224,12 @@ class MemoryKeys:
         self.keys[key_id] = replace(key, revoked_at=min(key.revoked_at or at, at))
         return True
 
+    async def replace(self, key_id: str, new: ApiKey, at: datetime) -> bool:
+        if key_id not in self.keys or self.keys[key_id].has_ended(new.created_at):
+            return False
+        await self.add(new)
+        return await self.revoke(new.identity.tenant, key_id, at)
+
 
 @dataclass
 class Clock:

@@ -1,5 +1,6 @@
 """API keys: who is let in, for how long, and what is kept of a key."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -149,6 +150,18 @@ async def test_a_key_that_has_ended_or_is_anothers_is_not_rotated(ring, clock):
     clock.pass_seconds(5)
     with pytest.raises(FailedPrecondition, match="it has ended"):
         await ring.rotate("acme", key.key_id, "admin", None, timedelta(0))
+
+
+async def test_a_key_that_ends_while_it_is_rotated_is_not_replaced(ring, store, clock, monkeypatch):
+    _, key = await ring.create(SHOP, "admin", expires_at=None)
+    as_it_was = await store.find(key.key_id)
+    await store.revoke("acme", key.key_id, clock())
+    monkeypatch.setattr(MemoryKeys, "find", lambda *_: asyncio.sleep(0, as_it_was))
+
+    with pytest.raises(FailedPrecondition, match="it has ended"):
+        await ring.rotate("acme", key.key_id, "admin", None, timedelta(0))
+
+    assert list(store.keys) == [key.key_id]
 
 
 async def test_a_tenant_cannot_revoke_another_tenants_key(ring):
