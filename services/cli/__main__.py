@@ -127,7 +127,12 @@ def logs(
     folder = Path(source) if source else Home.from_environment().path / "logs"
     found = log_search.pick(trace, sys.stdin) if source == "-" else log_search.find(trace, folder)
     if not found:
-        _fail(f"no log line of trace {trace} in {'standard input' if source == '-' else folder}")
+        _fail(
+            f"no log line of trace {trace} in {'standard input' if source == '-' else folder}. Calls that went well "
+            "are logged at DEBUG alone: start the processes with CASEBOOK_LOG_LEVEL=DEBUG (as in "
+            "`CASEBOOK_LOG_LEVEL=DEBUG make demo`) and send the request again. "
+            f"Its spans are there at any level: casebook trace {trace}"
+        )
     _console().print(log_search.render(found), end="", soft_wrap=True)
 
 

@@ -35,6 +35,8 @@ def test_the_help_imports_nothing_that_takes_long() -> None:
         (["keys", "show"], "api-key is missing: give an administrator's key"),
         (["fault", "set", "slow"], "slow-model, wrong-version, stale-features, lost-consumer"),
         (["trace", "0" * 32], "no trace 00000000000000000000000000000000 in"),
+        (["logs", "--trace", "0" * 32], "start the processes with CASEBOOK_LOG_LEVEL=DEBUG"),
+        (["logs", "--trace", "0" * 32, "--source", "-"], "in standard input. Calls that went well are logged at DEBUG"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
