@@ -15,6 +15,7 @@ from chassis import database, logs
 from chassis.errors import Unavailable
 from chassis.events import EventConsumer, EventProducer, Handler, Retries, TopicFollower
 from chassis.health import Check
+from chassis.models import ModelClient, connect_to_models
 from chassis.process import Process
 from recommender import seed as seeding
 from recommender.catalogue import ActivityFollower, Catalogues
@@ -29,7 +30,7 @@ from recommender.events import (
 )
 from recommender.index import Indexes, IndexKeeper
 from recommender.metrics import Coverage
-from recommender.models import InferenceModels, connect_to_inference
+from recommender.models import InferenceModels
 from recommender.online_features import BehaviourWriter, EntityRows, OnlineVisitors, connect_async
 from recommender.online_features import connect as connect_redis
 from recommender.ports import ModelUnavailable, OnlineStoreUnavailable
@@ -68,10 +69,11 @@ def serving(process: Process[RecommenderSettings]) -> Serving:
     redis = connect_async(settings.redis_url.get_secret_value(), settings.feature_deadline_seconds)
     rows = user_rows(settings, settings.feature_deadline_seconds)
     engine = database.connect(settings.database_url.get_secret_value())
-    channel = connect_to_inference(settings)
+    channel = connect_to_models(settings.inference_address, settings, "recommender")
     producer = EventProducer(settings, source="recommender")
 
-    models = InferenceModels(channel, settings.recall_deadline_seconds, settings.ranking_deadline_seconds)
+    client = ModelClient(channel, unavailable=ModelUnavailable)
+    models = InferenceModels(client, settings.recall_deadline_seconds, settings.ranking_deadline_seconds)
     catalogues, indexes = Catalogues(), Indexes()
     keeper = IndexKeeper(catalogues, models, indexes, settings.index_poll_seconds)
     visitors = OnlineVisitors(redis, rows, settings.feature_deadline_seconds)
