@@ -24,10 +24,10 @@ HERE = Path(__file__).parent
 SEED = 0
 ARTICLES = 77
 """One per intent of banking77."""
-TAGS = frozenset(
-    ("account", "cards", "cash", "delivery", "disputes", "exchange", "fees", "identity", "limits", "payments", "pin")
-    + ("refunds", "security", "timing", "top_up", "transfers", "virtual_cards")
-)
+TAGS = {
+    *("account", "cards", "cash", "delivery", "disputes", "exchange", "fees", "identity", "limits", "payments", "pin"),
+    *("refunds", "security", "timing", "top_up", "transfers", "virtual_cards"),
+}
 TAGS_PER_ARTICLE = range(2, 5)
 PHRASINGS: Mapping[Language, range] = {"en": range(10, 11), "zh": range(6, 21)}
 """How many phrasings of an article are indexed."""
@@ -153,8 +153,8 @@ def draw_english(
 ) -> dict[str, tuple[str, ...]]:
     """Per intent the texts of `train` to index, then those to calibrate with.
 
-    They are drawn by hash, so that leaving one out changes nothing about the others. Texts of two intents, too long ones
-    and those equal to a written one are not drawn.
+    They are drawn by hash, so that leaving one out changes nothing about the others. Texts of two intents, too long
+    ones and those equal to a written one are not drawn.
 
     Raises:
         BaseError: if a text that is left out is not there, or an intent has too few.
