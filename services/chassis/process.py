@@ -7,7 +7,9 @@ uvloop, and on SIGTERM drains it: not ready any more, calls in flight finish, ca
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -23,6 +25,10 @@ from chassis.rpc.server import create_server, listen
 from chassis.settings import Settings, load
 
 S = TypeVar("S", bound=Settings)
+
+THREAD_STOP_SECONDS = 4.0
+"""How long a loop in a thread may take to end once it is told to."""
+
 _log = logs.logger(__name__)
 
 
@@ -84,6 +90,32 @@ class Process(Generic[S]):
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._background_ended)
+
+    @asynccontextmanager
+    async def in_thread(self, run: Callable[[threading.Event], None], name: str) -> AsyncIterator[None]:
+        """Runs a blocking loop beside the block: where it fails, the process stops; at the block's end it is told."""
+        stop, ended = threading.Event(), asyncio.Event()
+
+        async def work() -> None:
+            try:
+                await asyncio.to_thread(run, stop)
+            finally:
+                ended.set()
+
+        self.background(work(), name)
+        try:
+            yield
+        finally:
+            stop.set()
+            try:
+                await asyncio.wait_for(ended.wait(), THREAD_STOP_SECONDS)
+            except TimeoutError:
+                _log.warning("a thread did not stop in time", thread=name)
+
+    async def run_in_thread(self, run: Callable[[threading.Event], None], name: str) -> None:
+        """The whole life of a process that is one blocking loop."""
+        async with self.in_thread(run, name):
+            await self.until_stopped()
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Runs `callback` after the drain, the last one given first."""

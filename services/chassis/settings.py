@@ -152,6 +152,17 @@ class Settings(BaseSettings):
         return value
 
 
+class SinkSettings(Settings):
+    """Beside those, of a service whose events are written for training (`chassis.sink`)."""
+
+    sink_url: str = "sink"
+    """Where the sink writes, an fsspec address: a folder, s3://bucket/prefix."""
+    sink_batch_events: int = Field(5_000, ge=1, le=100_000)
+    """Events of a partition that are written as one file."""
+    sink_batch_seconds: float = Field(10.0, gt=0, le=600)
+    """The longest that an event waits for its file."""
+
+
 S = TypeVar("S", bound=Settings)
 
 

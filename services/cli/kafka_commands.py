@@ -12,8 +12,9 @@ from rich.table import Table
 from chassis import dead_letters, topics
 from chassis.dead_letters import DeadLetter, Filter
 from chassis.errors import Unavailable
-from chassis.events import EventProducer, Retries
+from chassis.events import EventProducer
 from chassis.events.connection import client_options
+from chassis.retries import Retries
 from chassis.settings import Settings
 from chassis.topics import Applied, Topic
 

@@ -18,7 +18,7 @@ from chassis.events import EventProducer
 from chassis.health import Check
 from chassis.process import Process
 from chassis.rpc import connect
-from gateway import audit, store
+from gateway import store
 from gateway.app import create_app
 from gateway.bootstrap import bootstrap as bootstrap_key
 from gateway.dependencies import Dependencies
@@ -79,13 +79,6 @@ async def serve(process: Process[GatewaySettings]) -> None:
     server.start()
     _log.info("serving", http_port=server.port)
     await process.until_stopped()
-
-
-async def migrate(process: Process[GatewaySettings]) -> None:
-    """The gateway's tables, brought to the newest revision as their owner."""
-    owner, service = process.settings.database_owner_url, process.settings.database_url
-    urls = owner.get_secret_value(), service.get_secret_value()
-    await asyncio.to_thread(database.migrate, "gateway", *urls, append_only=audit.TABLES)
 
 
 async def bootstrap(process: Process[GatewaySettings]) -> None:

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2
 
 from casebook.oip.open_inference_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from casebook.releases.v1.releases_pb2_grpc import add_ReleaseServiceServicer_to_server
-from chassis import database, process
+from chassis import process, processes
 from chassis.identity import service_identity
 from chassis.process import Process
 from chassis.rpc import connect
@@ -63,12 +63,6 @@ async def serve(running: Process[InferenceSettings]) -> None:
     await running.until_stopped()
 
 
-async def migrate(running: Process[InferenceSettings]) -> None:
-    """Brings the releases' database to its newest revision, as its owner."""
-    owner, lesser = running.settings.database_owner_url, running.settings.database_url
-    await asyncio.to_thread(database.migrate, "inference", owner.get_secret_value(), lesser.get_secret_value())
-
-
 class ModelHealth:
     """Shows in `grpc.health.v1`, under each model's name, whether it is served; and all of them in readiness."""
 
@@ -111,4 +105,4 @@ def _store(settings: InferenceSettings) -> ReleaseStore:
 
 
 if __name__ == "__main__":
-    process.main("inference", InferenceSettings, {"serve": serve, "migrate": migrate})
+    process.main("inference", InferenceSettings, {"serve": serve, "migrate": processes.migrate})

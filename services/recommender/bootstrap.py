@@ -1,7 +1,6 @@
 """Wires the real parts together, once a process. Tests wire the same domain to fakes."""
 
 import asyncio
-import itertools
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -12,11 +11,11 @@ from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
 from casebook.catalogue.v1 import catalogue_pb2
 from casebook.recommender.v1.recommender_pb2_grpc import add_RecommenderServiceServicer_to_server
 from chassis import database, logs
-from chassis.errors import Unavailable
-from chassis.events import EventConsumer, EventProducer, Handler, Retries, TopicFollower
+from chassis.events import EventConsumer, EventProducer, Handler, TopicFollower
 from chassis.health import Check
 from chassis.models import ModelClient, connect_to_models
 from chassis.process import Process
+from chassis.retries import until_available
 from recommender import seed as seeding
 from recommender.catalogue import ActivityFollower, Catalogues
 from recommender.events import (
@@ -25,8 +24,6 @@ from recommender.events import (
     CatalogueFeed,
     FeatureUpdates,
     ServedLog,
-    in_thread,
-    reconnecting,
 )
 from recommender.index import Indexes, IndexKeeper
 from recommender.metrics import Coverage
@@ -146,7 +143,7 @@ async def serve(process: Process[RecommenderSettings]) -> None:
     await process.serve_grpc(register, [SERVICE])
     process.background(parts.served.run(), "served log")
     process.background(start(), "start")
-    async with in_thread(process, reconnecting(parts.items.run), "items"):
+    async with process.in_thread(parts.items.run, "items"):
         await process.until_stopped()
 
 
@@ -179,37 +176,15 @@ async def warm_up(serving: Serving, catalogue: Check, index: Check) -> None:
     It waits for PostgreSQL and for the model server as long as it takes: without them there has never been anything to
     answer from. Once ready, a replica goes on without either.
     """
-    await _loaded(serving)
+    for tenant, item in await until_available(serving.store.load, catalogue):
+        serving.catalogues.put(tenant, item)
     catalogue.set(True)
     try:
         await serving.activity.refresh()
     except OnlineStoreUnavailable as error:
         _log.warning("started without aggregates and popular lists", why=str(error))
-    await _indexed(serving, index)
+    await until_available(serving.keeper.refresh, index, unavailable=ModelUnavailable)
     for each in serving.catalogues.all():
         warm = Asked(str(UUID(int=0)), each.tenant, user_id="warm-up", session_id="warm-up")
         await serving.recommender.recommend(warm)
     index.set(True)
-
-
-async def _loaded(serving: Serving) -> None:
-    for attempt in itertools.count(1):
-        try:
-            for tenant, item in await serving.store.load():
-                serving.catalogues.put(tenant, item)
-        except Unavailable as error:
-            _log.warning("the catalogue is not loaded yet", why=str(error))
-            await asyncio.sleep(Retries().delay(attempt))
-        else:
-            return
-
-
-async def _indexed(serving: Serving, index: Check) -> None:
-    for attempt in itertools.count(1):
-        try:
-            await serving.keeper.refresh()
-        except ModelUnavailable as error:
-            index.set(False, str(error))
-            await asyncio.sleep(Retries().delay(attempt))
-        else:
-            return

@@ -2,10 +2,6 @@
 
 import asyncio
 import contextvars
-import itertools
-import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC
 
 from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
@@ -14,8 +10,7 @@ from casebook.recommender.v1 import events_pb2 as served_pb2
 from casebook.recommender.v1 import recommender_pb2
 from chassis import logs
 from chassis.errors import CasebookError, Unavailable
-from chassis.events import Event, EventProducer, PoisonMessage, Retries
-from chassis.process import Process
+from chassis.events import Event, EventProducer, PoisonMessage
 from recommender import metrics
 from recommender.catalogue import CatalogueItem, Catalogues
 from recommender.experiments import Experiment, Tally, read_outs
@@ -26,7 +21,6 @@ from recommender.online_features import Applied, BehaviourWriter, EntityRows
 from recommender.ports import OnlineStoreUnavailable
 from recommender.ranking import FEATURE_NAMES
 from recommender.recommend import Recommendation
-from recommender.settings import RecommenderSettings
 
 BEHAVIOUR_TOPIC = "behaviour.events.v1"
 SERVED_TOPIC = "recommendation.served.v1"
@@ -35,7 +29,6 @@ SERVED_WAITING = 1_000
 """Answers whose log entry is not written yet; one more goes without, and is counted. About 10 MB."""
 SERVED_WRITERS = 16
 """Log entries on their way to the broker at a time."""
-THREAD_STOP_SECONDS = 4.0
 
 _log = logs.logger(__name__)
 
@@ -216,43 +209,3 @@ def versions_message(answer: Recommendation) -> recommender_pb2.Versions:
         index_age_seconds=query.index.age_seconds if query.index else 0.0,
         feature_age_seconds=answer.feature_age_seconds,
     )
-
-
-def reconnecting(run: Callable[[threading.Event], None]) -> Callable[[threading.Event], None]:
-    """The same loop, begun anew whenever the broker is away: a replica serves from memory meanwhile."""
-
-    def run_on(stop: threading.Event) -> None:
-        retries = Retries()
-        for attempt in itertools.count(1):
-            try:
-                run(stop)
-            except Unavailable as error:
-                _log.warning("the catalogue's topic is not followed now", why=str(error))
-            if stop.wait(retries.delay(attempt)):
-                return
-
-    return run_on
-
-
-@asynccontextmanager
-async def in_thread(
-    process: Process[RecommenderSettings], run: Callable[[threading.Event], None], name: str
-) -> AsyncIterator[None]:
-    """Runs a blocking loop beside the block: where it fails, the process stops; at the block's end it is told to."""
-    stop, ended = threading.Event(), asyncio.Event()
-
-    async def work() -> None:
-        try:
-            await asyncio.to_thread(run, stop)
-        finally:
-            ended.set()
-
-    process.background(work(), name)
-    try:
-        yield
-    finally:
-        stop.set()
-        try:
-            await asyncio.wait_for(ended.wait(), THREAD_STOP_SECONDS)
-        except TimeoutError:
-            _log.warning("a thread did not stop in time", thread=name)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from chassis.settings import Address, Settings
+from chassis.settings import Address, SinkSettings
 from recommender.experiments import Experiment
 from recommender.online_features import Lifetimes
 from recommender.recall import Quotas
 from recommender.reranking import Policy
 
 
-class RecommenderSettings(Settings):
+class RecommenderSettings(SinkSettings):
     """What the recommender's processes are told."""
 
     inference_address: Address = "127.0.0.1:50052"
@@ -41,13 +41,6 @@ class RecommenderSettings(Settings):
 
     lifetimes: Lifetimes = Lifetimes()
     """JSON: seconds that what is in Redis lives, {"deduplication": ..., "user": ..., "session": ..., "item": ...}."""
-
-    sink_url: str = "sink"
-    """Where the sink writes, an fsspec address: a folder, s3://bucket/prefix."""
-    sink_batch_events: int = Field(5_000, ge=1, le=100_000)
-    """Events of a partition that are written as one file."""
-    sink_batch_seconds: float = Field(10.0, gt=0, le=600)
-    """The longest that an event waits for its file."""
 
     seed_data: Path | None = None
     """The data set that `seed` loads (data.py knows the layouts); unset: MovieLens-100K out of the recbole wheel."""

@@ -1,65 +1,24 @@
-"""The training sink: behaviour and what was served, as partitioned Parquet through fsspec.
+"""The rows of the training sink: behaviour, and what was served."""
 
-Exactly-once effect by file names: a file is named by the partition, offset and id of its first event, and is written
-before the offset is committed. A sink that dies in between reads the same events again and writes the same file anew. A
-file holds one partition's events without gaps, in `<topic>/date=<day of its first event>/`. An event that was published
-twice stands there twice, under one `event_id`: readers keep one.
-"""
-
-import io
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
-import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
-from google.protobuf.message import Message
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import KafkaError
 
 from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
 from casebook.recommender.v1 import events_pb2 as served_pb2
-from chassis import logs, telemetry
-from chassis.errors import Unavailable
-from chassis.events import EventProducer, PoisonMessage, burial
-from chassis.events import metrics as event_metrics
-from chassis.events.connection import client_options
-from chassis.events.envelope import Envelope, decode
-from chassis.events.lag import LagMeter
+from chassis.sink import Table
 from recommender.events import BEHAVIOUR_TOPIC, SERVED_TOPIC
-from recommender.settings import RecommenderSettings
 
-GROUP = "recommender.sink"
-POLL_MS = 500
-
-_log = logs.logger(__name__)
-_meter = telemetry.meter("casebook.recommender.sink")
-_written = _meter.create_counter("casebook.recommender.sink.events", description="Events written, by topic.")
-_files = _meter.create_counter("casebook.recommender.sink.files", description="Files written, by topic.")
-
-_ENVELOPE = (
-    pa.field("event_id", pa.string(), nullable=False),
-    pa.field("tenant", pa.string(), nullable=False),
-    pa.field("published_at", pa.timestamp("us", tz="UTC")),
-    pa.field("partition", pa.int32()),
-    pa.field("offset", pa.int64()),
-)
-_BEHAVIOUR = pa.schema(
-    [
-        *_ENVELOPE,
-        pa.field("user_id", pa.string()),
-        pa.field("session_id", pa.string()),
-        pa.field("item_id", pa.string()),
-        pa.field("action", pa.string()),
-        pa.field("rating", pa.float32()),
-        pa.field("occurred_at", pa.timestamp("us", tz="UTC")),
-        pa.field("recommendation_id", pa.string()),
-    ]
+_BEHAVIOUR = (
+    pa.field("user_id", pa.string()),
+    pa.field("session_id", pa.string()),
+    pa.field("item_id", pa.string()),
+    pa.field("action", pa.string()),
+    pa.field("rating", pa.float32()),
+    pa.field("occurred_at", pa.timestamp("us", tz="UTC")),
+    pa.field("recommendation_id", pa.string()),
 )
 _SERVED_ITEM = pa.struct(
     [
@@ -72,32 +31,20 @@ _SERVED_ITEM = pa.struct(
         pa.field("features", pa.list_(pa.float32())),
     ]
 )
-_SERVED = pa.schema(
-    [
-        *_ENVELOPE,
-        pa.field("recommendation_id", pa.string()),
-        pa.field("user_id", pa.string()),
-        pa.field("session_id", pa.string()),
-        pa.field("served_at", pa.timestamp("us", tz="UTC")),
-        pa.field("arm", pa.string()),
-        pa.field("user_tower", pa.string()),
-        pa.field("ranker", pa.string()),
-        pa.field("index", pa.string()),
-        pa.field("history_item_ids", pa.list_(pa.string())),
-        pa.field("feature_names", pa.list_(pa.string())),
-        pa.field("degraded", pa.list_(pa.string())),
-        pa.field("items", pa.list_(_SERVED_ITEM)),
-    ]
+_SERVED = (
+    pa.field("recommendation_id", pa.string()),
+    pa.field("user_id", pa.string()),
+    pa.field("session_id", pa.string()),
+    pa.field("served_at", pa.timestamp("us", tz="UTC")),
+    pa.field("arm", pa.string()),
+    pa.field("user_tower", pa.string()),
+    pa.field("ranker", pa.string()),
+    pa.field("index", pa.string()),
+    pa.field("history_item_ids", pa.list_(pa.string())),
+    pa.field("feature_names", pa.list_(pa.string())),
+    pa.field("degraded", pa.list_(pa.string())),
+    pa.field("items", pa.list_(_SERVED_ITEM)),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """How the events of a topic become rows."""
-
-    message_class: type[Message]
-    schema: pa.Schema
-    row: Callable[[Any], dict[str, Any]]
 
 
 def _behaviour_row(message: behaviour_pb2.BehaviourEvent) -> dict[str, Any]:
@@ -144,137 +91,3 @@ TABLES: Mapping[str, Table] = {
     BEHAVIOUR_TOPIC: Table(behaviour_pb2.BehaviourEvent, _BEHAVIOUR, _behaviour_row),
     SERVED_TOPIC: Table(served_pb2.RecommendationServed, _SERVED, _served_row),
 }
-
-
-@dataclass(slots=True)
-class _Batch:
-    """A partition's rows on their way into a file."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    begun_at: float = field(default_factory=time.monotonic)
-    next_offset: int = 0
-
-
-class Sink:
-    """One member of the sink's consumer group. `run` blocks until it is told to stop."""
-
-    def __init__(self, settings: RecommenderSettings, producer: EventProducer) -> None:
-        """`producer` writes what is no event of its topic to the dead-letter topic."""
-        self._settings = settings
-        self._producer = producer
-        self._files, self._root = fsspec.core.url_to_fs(settings.sink_url)
-        self._batches: dict[TopicPartition, _Batch] = {}
-        self._lag = LagMeter(GROUP, self._held, self._oldest)
-
-    def run(self, stop: threading.Event) -> None:
-        """Consumes until `stop` is set, then writes what it holds. Raises Unavailable where no broker answers."""
-        try:
-            consumer = KafkaConsumer(
-                **client_options(self._settings, GROUP),
-                group_id=GROUP,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                max_poll_records=self._settings.sink_batch_events,
-            )
-        except KafkaError as error:
-            raise Unavailable("kafka", str(error)) from error
-        try:
-            consumer.subscribe(list(TABLES), listener=_OnRebalance(self._batches, self._lag))
-            while not stop.is_set():
-                for partition, records in consumer.poll(timeout_ms=POLL_MS).items():
-                    self.take(partition, records)
-                self.write_due(consumer)
-                self._lag.observe(consumer)
-            self.write_due(consumer, everything=True)
-        finally:
-            consumer.close(timeout_ms=2000)
-            self._lag.forget()
-
-    def take(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
-        """Turns records into rows of the partition's batch."""
-        batch = self._batches.setdefault(partition, _Batch())
-        if not batch.rows:
-            batch.begun_at = time.monotonic()
-        for record in records:
-            try:
-                batch.rows.append(row_of(record))
-            except PoisonMessage as error:
-                headers = burial.headers_of(record, GROUP, error.reason, 1)
-                self._producer.forward(burial.topic_of(record.topic), record.key, record.value, headers)
-                event_metrics.dead_letters.add(1, {"topic": record.topic, "group": GROUP})
-            batch.next_offset = record.offset + 1
-
-    def write_due(self, consumer: KafkaConsumer, *, everything: bool = False) -> None:
-        """Writes the batches that are full or old enough, and commits each after its file is there."""
-        now = time.monotonic()
-        for partition, batch in list(self._batches.items()):
-            full = len(batch.rows) >= self._settings.sink_batch_events
-            if not (everything or full or now - batch.begun_at >= self._settings.sink_batch_seconds):
-                continue
-            started = time.monotonic()
-            if batch.rows:
-                self.write(partition.topic, batch.rows)
-            event_metrics.process_duration.record(
-                time.monotonic() - started, {"topic": partition.topic, "group": GROUP, "outcome": "done"}
-            )
-            try:
-                consumer.commit({partition: OffsetAndMetadata(batch.next_offset, "", -1)}, timeout_ms=5000)
-            except KafkaError as error:
-                # The file stands; whoever reads these events again writes it again under the same name.
-                _log.warning("offsets are not committed", topic=partition.topic, why=str(error))
-            self._batches.pop(partition, None)
-
-    def _held(self, partition: TopicPartition) -> int:
-        return len(self._batches[partition].rows) if partition in self._batches else 0
-
-    def _oldest(self, partition: TopicPartition) -> float | None:
-        published: datetime | None = self._batches[partition].rows[0]["published_at"] if self._held(partition) else None
-        return published.timestamp() if published else None
-
-    def write(self, topic: str, rows: list[dict[str, Any]]) -> str:
-        """Writes one file, whole or not at all; returns its path."""
-        first = rows[0]
-        day = first["published_at"].astimezone(UTC).date().isoformat()
-        name = f"{first['partition']:05d}-{first['offset']:020d}-{first['event_id']}.parquet"
-        path = f"{self._root}/{topic}/date={day}/{name}"
-        content = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, TABLES[topic].schema), content, compression="zstd")
-        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        with self._files.transaction, self._files.open(path, "wb") as file:
-            file.write(content.getvalue())
-        _written.add(len(rows), {"topic": topic})
-        _files.add(1, {"topic": topic})
-        return path
-
-
-def row_of(record: ConsumerRecord) -> dict[str, Any]:
-    """A record as a row of its topic's table. Raises PoisonMessage."""
-    table = TABLES[record.topic]
-    envelope = Envelope.from_headers(record.headers)
-    try:
-        row = table.row(decode(table.message_class, envelope, record.value))
-    except ValueError as error:  # an action that this version does not know
-        raise PoisonMessage(str(error)) from error
-    return row | {
-        "event_id": envelope.id,
-        "tenant": envelope.tenant,
-        "published_at": datetime.fromtimestamp(record.timestamp / 1000, UTC),
-        "partition": record.partition,
-        "offset": record.offset,
-    }
-
-
-class _OnRebalance(ConsumerRebalanceListener):
-    """Lets go of what is not written when partitions may move: whoever gets them reads it again."""
-
-    def __init__(self, batches: dict[TopicPartition, _Batch], lag: LagMeter) -> None:
-        self._batches = batches
-        self._lag = lag
-
-    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Partitions may go to another member."""
-        self._batches.clear()
-        self._lag.forget()
-
-    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Partitions have come; they start at their committed offsets."""

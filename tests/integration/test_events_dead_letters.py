@@ -9,7 +9,8 @@ from casebook.catalogue.v1.catalogue_pb2 import ItemChanged
 from chassis import dead_letters
 from chassis.dead_letters import Filter
 from chassis.errors import InvalidField, NotFound
-from chassis.events import Envelope, EventConsumer, EventProducer, Handler, PoisonMessage, Retries, new_event_id
+from chassis.events import Envelope, EventConsumer, EventProducer, Handler, PoisonMessage, new_event_id
+from chassis.retries import Retries
 from tests.fixtures.kafka import running, wait_until
 
 GROUP = "recommender.test"

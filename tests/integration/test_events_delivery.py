@@ -8,8 +8,9 @@ from structlog.testing import capture_logs
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from casebook.catalogue.v1.catalogue_pb2 import Item, ItemChanged
 from chassis.errors import LimitExceeded, Unavailable
-from chassis.events import Event, EventConsumer, EventProducer, Handler, Retries, TopicFollower, metrics
+from chassis.events import Event, EventConsumer, EventProducer, Handler, TopicFollower, metrics
 from chassis.identity import current_identity
+from chassis.retries import Retries
 from tests.fixtures.kafka import running, wait_until
 
 FAST = Retries(attempts=3, shortest_seconds=0.01, longest_seconds=0.02)

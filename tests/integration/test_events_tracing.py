@@ -7,7 +7,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
-from chassis.events import EventConsumer, EventProducer, Handler, Retries, tracing
+from chassis.events import EventConsumer, EventProducer, Handler, tracing
+from chassis.retries import Retries
 from tests.fixtures.kafka import running, wait_until
 
 

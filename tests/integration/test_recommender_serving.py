@@ -23,6 +23,7 @@ from chassis.events import EventProducer
 from chassis.identity import Identity, Role
 from chassis.process import Process
 from chassis.rpc import connect
+from chassis.sink import Sink
 from cli import databases
 from cli.postgres_server import SUPERUSER, postgres_server, postgres_url
 from cli.processes import ProcessSpec, free_ports
@@ -33,7 +34,7 @@ from recommender.data import Dataset
 from recommender.features import Interaction, ItemFacts, UserProfile
 from recommender.online_features import connect as connect_redis
 from recommender.settings import RecommenderSettings
-from recommender.sink import Sink
+from recommender.sink import TABLES
 from recommender.store import Store
 from tests.fixtures.inference import KEYS, InferenceServer, ModelFolder, StartInference, inference_servers
 from tests.fixtures.infrastructure import EmbeddedKafka, running
@@ -167,7 +168,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory, embedded_kafka: Embedd
         for run in (
             bootstrap.feature_consumer(settings).run,
             outbox.Relay(engine, producer, service="recommender").run,
-            Sink(settings, producer).run,
+            Sink(settings, "recommender.sink", TABLES, producer).run,
         ):
             await stack.enter_async_context(in_thread(run))
         yield World(

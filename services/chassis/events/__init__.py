@@ -9,7 +9,6 @@ from chassis.events.consumer import EventConsumer, Handler
 from chassis.events.envelope import Envelope, Event, PoisonMessage, new_event_id
 from chassis.events.follower import TopicFollower
 from chassis.events.producer import EventProducer
-from chassis.events.retries import Retries
 
 __all__ = [
     "Envelope",
@@ -18,7 +17,6 @@ __all__ = [
     "EventProducer",
     "Handler",
     "PoisonMessage",
-    "Retries",
     "TopicFollower",
     "new_event_id",
 ]

@@ -7,7 +7,7 @@ from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from chassis import logs
-from chassis.events.retries import Retries
+from chassis.retries import Retries
 from chassis.settings import Settings
 
 _log = logs.logger(__name__)

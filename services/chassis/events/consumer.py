@@ -35,9 +35,9 @@ from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
 from chassis.events.lag import LagMeter
 from chassis.events.lanes import Lane, Lanes
 from chassis.events.producer import EventProducer
-from chassis.events.retries import Retries
 from chassis.faults import Fault
 from chassis.identity import acting_as, service_identity
+from chassis.retries import Retries
 from chassis.settings import Settings
 
 _log = logs.logger(__name__)

@@ -14,8 +14,8 @@ from chassis import logs
 from chassis.events import metrics, tracing
 from chassis.events.connection import client_options, connect_consumer
 from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
-from chassis.events.retries import Retries
 from chassis.identity import acting_as, service_identity
+from chassis.retries import Retries
 from chassis.settings import Settings
 
 _log = logs.logger(__name__)

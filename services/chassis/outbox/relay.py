@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chassis import logs, telemetry
 from chassis.errors import CasebookError
-from chassis.events import Envelope, EventProducer, Retries
+from chassis.events import Envelope, EventProducer
 from chassis.outbox.table import OUTBOX
+from chassis.retries import Retries
 
 _log = logs.logger(__name__)
 

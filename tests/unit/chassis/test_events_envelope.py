@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from chassis.events import Envelope, PoisonMessage, Retries, new_event_id
+from chassis.events import Envelope, PoisonMessage, new_event_id
+from chassis.retries import Retries
 
 
 def envelope(**replaced):

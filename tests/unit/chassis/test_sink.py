@@ -3,14 +3,15 @@
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from kafka import TopicPartition
 
 from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
 from chassis.events import Envelope
-from recommender.settings import RecommenderSettings
-from recommender.sink import Sink
+from chassis.settings import SinkSettings
+from chassis.sink import Sink, Table
 
 TOPIC = "behaviour.events.v1"
 PARTITION = TopicPartition(TOPIC, 3)
@@ -51,7 +52,14 @@ class FakeProducer:
 
 @pytest.fixture
 def settings(tmp_path):
-    return RecommenderSettings(sink_url=str(tmp_path), sink_batch_events=100)
+    return SinkSettings(sink_url=str(tmp_path), sink_batch_events=100)
+
+
+def behaviour_sink(settings, producer=None) -> Sink:
+    items = Table(
+        behaviour_pb2.BehaviourEvent, (pa.field("item_id", pa.string()),), lambda message: {"item_id": message.item_id}
+    )
+    return Sink(settings, "recommender.sink", {TOPIC: items}, producer or FakeProducer())
 
 
 def files(tmp_path):
@@ -63,7 +71,7 @@ def items(tmp_path) -> list[str]:
 
 
 def test_the_offset_is_committed_after_the_file_is_there(tmp_path, settings):
-    sink, consumer = Sink(settings, FakeProducer()), FakeConsumer()
+    sink, consumer = behaviour_sink(settings), FakeConsumer()
     sink.take(PARTITION, [record(offset) for offset in range(3)])
 
     sink.write_due(consumer, everything=True)
@@ -74,11 +82,11 @@ def test_the_offset_is_committed_after_the_file_is_there(tmp_path, settings):
 
 @pytest.mark.parametrize("second_batch", [2, 3, 5], ids=["shorter", "the same", "longer"])
 def test_a_sink_that_died_before_its_commit_leaves_no_event_twice(tmp_path, settings, second_batch):
-    died = Sink(settings, FakeProducer())
+    died = behaviour_sink(settings)
     died.take(PARTITION, [record(offset) for offset in range(3)])
     died.write(TOPIC, died._batches[PARTITION].rows)
 
-    sink, consumer = Sink(settings, FakeProducer()), FakeConsumer()
+    sink, consumer = behaviour_sink(settings), FakeConsumer()
     for batch in (range(second_batch), range(second_batch, 6)):
         sink.take(PARTITION, [record(offset) for offset in batch])
         sink.write_due(consumer, everything=True)
@@ -87,7 +95,7 @@ def test_a_sink_that_died_before_its_commit_leaves_no_event_twice(tmp_path, sett
 
 
 def test_a_file_lies_under_the_day_of_its_first_event(tmp_path, settings):
-    sink = Sink(settings, FakeProducer())
+    sink = behaviour_sink(settings)
     sink.take(PARTITION, [record(offset) for offset in range(3)])
     sink.write_due(FakeConsumer(), everything=True)
 
@@ -97,7 +105,7 @@ def test_a_file_lies_under_the_day_of_its_first_event(tmp_path, settings):
 
 
 def test_a_full_batch_is_written_and_a_young_one_waits(tmp_path, settings):
-    sink, consumer = Sink(settings, FakeProducer()), FakeConsumer()
+    sink, consumer = behaviour_sink(settings), FakeConsumer()
     sink.take(PARTITION, [record(offset) for offset in range(99)])
     sink.write_due(consumer)
     assert not files(tmp_path)
@@ -109,7 +117,7 @@ def test_a_full_batch_is_written_and_a_young_one_waits(tmp_path, settings):
 
 def test_what_is_no_event_of_the_topic_goes_to_the_dead_letters(tmp_path, settings):
     producer, consumer = FakeProducer(), FakeConsumer()
-    sink = Sink(settings, producer)
+    sink = behaviour_sink(settings, producer)
     sink.take(PARTITION, [record(0), record(1, value=b"\xff\xff"), record(2)])
     sink.write_due(consumer, everything=True)
 
