@@ -1,18 +1,28 @@
 """PostgreSQL: bounded pools with timeouts; migrations run once, as the owner; the service runs as a lesser role."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from chassis import logs
+from chassis.errors import Unavailable
 
 POOL_SIZE = 5
 POOL_OVERFLOW = 5
 POOL_WAIT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MS = 5_000
+RETRY_AFTER_SECONDS = 2.0
+"""When a caller is to come back that a database did not answer."""
 MIGRATION_LOCK = 0x0CA5EB00
 """The advisory lock that keeps two `migrate` processes apart; any fixed number would do."""
+
+_log = logs.logger(__name__)
 
 
 def connect(url: str) -> AsyncEngine:
@@ -23,6 +33,34 @@ def connect(url: str) -> AsyncEngine:
 def connect_blocking(url: str, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Engine:
     """The same for code that runs in a thread."""
     return create_engine(_psycopg(url), **_pool(statement_timeout_ms))
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine, database: str) -> AsyncIterator[AsyncConnection]:
+    """One transaction. Raises Unavailable, naming `database`, where PostgreSQL does not answer in time."""
+    with answering(database):
+        async with engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def transaction_blocking(engine: Engine, database: str) -> Iterator[Connection]:
+    """The same for a thread."""
+    with answering(database), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def answering(database: str) -> Iterator[None]:
+    """Turns what PostgreSQL fails with into Unavailable; a row that it refuses is the caller's fault and stays."""
+    try:
+        yield
+    except (DataError, IntegrityError):
+        raise
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        # Addresses and users are for the log: the error's text goes to whoever called.
+        _log.warning("a database does not answer", database=database, why=str(error).strip().partition("\n")[0])
+        raise Unavailable(database, type(error).__name__, RETRY_AFTER_SECONDS) from error
 
 
 def migrate(package: str, owner_url: str, service_url: str, append_only: Sequence[str] = ()) -> None:

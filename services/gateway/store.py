@@ -1,7 +1,7 @@
 """The gateway's PostgreSQL: API keys, idempotency records, and the audit."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,11 +28,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from chassis.errors import Unavailable
+from chassis import database
 from chassis.identity import Identity, Role
 from gateway.audit import AuditCall, AuditRecord
 from gateway.idempotency import Attempt, RequestKey, StoredAnswer
@@ -101,14 +99,8 @@ audit_outcomes = Table(
 )
 
 
-@asynccontextmanager
-async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """One transaction. Raises Unavailable where PostgreSQL does not answer."""
-    try:
-        async with engine.begin() as connection:
-            yield connection
-    except (DBAPIError, PoolTimeout, OSError) as error:
-        raise Unavailable("the gateway's database", type(error).__name__, retry_after_seconds=1.0) from error
+def _transaction(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
+    return database.transaction(engine, "the gateway's database")
 
 
 async def ping(engine: AsyncEngine) -> None:

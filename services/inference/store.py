@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,12 +26,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chassis import database
-from chassis.errors import NotFound, Unavailable
+from chassis.errors import NotFound
 from inference.releases import (
     REPLICA_TTL_SECONDS,
     Acknowledgement,
@@ -94,43 +92,39 @@ class PostgresReleaseStore:
 
     async def bootstrap(self, versions: Mapping[str, str], by: str) -> None:
         """Several replicas may do this at a time: the first one's row stands."""
-        with _answering():
-            async with self._engine.begin() as connection:
-                for model, version in versions.items():
-                    release = Release(model, version, changed_by=by, changed_at=datetime.now(UTC))
-                    row = {"model": model, **_columns(release)}
-                    created = insert(_RELEASES).values(row).on_conflict_do_nothing().returning(_RELEASES.c.model)
-                    if (await connection.execute(created)).first() is not None:
-                        await _record(connection, Action.BOOTSTRAP, release, "the model had no release")
+        async with self._transaction() as connection:
+            for model, version in versions.items():
+                release = Release(model, version, changed_by=by, changed_at=datetime.now(UTC))
+                row = {"model": model, **_columns(release)}
+                created = insert(_RELEASES).values(row).on_conflict_do_nothing().returning(_RELEASES.c.model)
+                if (await connection.execute(created)).first() is not None:
+                    await _record(connection, Action.BOOTSTRAP, release, "the model had no release")
 
     async def releases(self) -> dict[str, Release]:
         """Every model's release, by model."""
-        with _answering():
-            async with self._engine.connect() as connection:
-                return {row.model: _release(row) for row in await connection.execute(select(_RELEASES))}
+        async with self._transaction() as connection:
+            return {row.model: _release(row) for row in await connection.execute(select(_RELEASES))}
 
     async def change(self, model: str, action: Action, edit: Edit, by: str, reason: str) -> Release:
         """Locks the row meanwhile, so that of two operators the second edits what the first has left."""
-        with _answering():
-            async with self._engine.begin() as connection:
-                found = select(_RELEASES).where(_RELEASES.c.model == model).with_for_update()
-                row = (await connection.execute(found)).first()
-                if row is None:
-                    raise NotFound("release of model", model)
-                after = changed(_release(row), edit, by, datetime.now(UTC))
-                await connection.execute(update(_RELEASES).where(_RELEASES.c.model == model).values(_columns(after)))
-                await _record(connection, action, after, reason)
-                return after
+        async with self._transaction() as connection:
+            found = select(_RELEASES).where(_RELEASES.c.model == model).with_for_update()
+            row = (await connection.execute(found)).first()
+            if row is None:
+                raise NotFound("release of model", model)
+            after = changed(_release(row), edit, by, datetime.now(UTC))
+            await connection.execute(update(_RELEASES).where(_RELEASES.c.model == model).values(_columns(after)))
+            await _record(connection, action, after, reason)
+            return after
 
     async def changes(self, model: str, limit: int) -> list[Change]:
         """The newest changes, newest first."""
         newest = select(_CHANGES).order_by(_CHANGES.c.id.desc()).limit(limit)
         if model:
             newest = newest.where(_CHANGES.c.model == model)
-        with _answering():
-            async with self._engine.connect() as connection:
-                rows = await connection.execute(newest)
-                return [Change(Action(row.action), _release(row), row.reason) for row in rows]
+        async with self._transaction() as connection:
+            rows = await connection.execute(newest)
+            return [Change(Action(row.action), _release(row), row.reason) for row in rows]
 
     async def watch(self) -> AsyncGenerator[None, None]:
         """Yields at once, on each notification, and every `POLL_SECONDS`; goes on when the database is away."""
@@ -161,27 +155,24 @@ class PostgresReleaseStore:
         }
         key = {"replica": acknowledgement.replica, "model": acknowledgement.model}
         row = insert(_ACKNOWLEDGEMENTS).values({**key, **new})
-        with _answering():
-            async with self._engine.begin() as connection:
-                await connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=new))
+        async with self._transaction() as connection:
+            await connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=new))
 
     async def heartbeat(self, replica: str) -> None:
         """Also clears away replicas that ended without a word an hour ago."""
         row = insert(_REPLICAS).values(replica=replica, seen_at=func.now())
         long_gone = select(_REPLICAS.c.replica).where(_REPLICAS.c.seen_at < func.now() - timedelta(hours=1))
-        with _answering():
-            async with self._engine.begin() as connection:
-                await connection.execute(
-                    row.on_conflict_do_update(index_elements=["replica"], set_={"seen_at": func.now()})
-                )
-                gone = (await connection.execute(long_gone)).scalars().all()
-                await _forget(connection, *gone)
+        async with self._transaction() as connection:
+            await connection.execute(
+                row.on_conflict_do_update(index_elements=["replica"], set_={"seen_at": func.now()})
+            )
+            gone = (await connection.execute(long_gone)).scalars().all()
+            await _forget(connection, *gone)
 
     async def leave(self, replica: str) -> None:
         """Removes what this replica has said."""
-        with _answering():
-            async with self._engine.begin() as connection:
-                await _forget(connection, replica)
+        async with self._transaction() as connection:
+            await _forget(connection, replica)
 
     async def replicas(self) -> dict[str, list[Acknowledgement]]:
         """What the replicas seen within `REPLICA_TTL_SECONDS` have acknowledged, by model."""
@@ -193,16 +184,18 @@ class PostgresReleaseStore:
             .order_by(_ACKNOWLEDGEMENTS.c.replica)
         )
         by_model: dict[str, list[Acknowledgement]] = {}
-        with _answering():
-            async with self._engine.connect() as connection:
-                for row in await connection.execute(said):
-                    heard = Acknowledgement(row.replica, row.model, row.generation, row.error, row.replica_seen_at)
-                    by_model.setdefault(row.model, []).append(heard)
+        async with self._transaction() as connection:
+            for row in await connection.execute(said):
+                heard = Acknowledgement(row.replica, row.model, row.generation, row.error, row.replica_seen_at)
+                by_model.setdefault(row.model, []).append(heard)
         return by_model
 
     async def close(self) -> None:
         """Closes the pool."""
         await self._engine.dispose()
+
+    def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return database.transaction(self._engine, "the database of releases")
 
 
 class MemoryReleaseStore:
@@ -295,11 +288,3 @@ async def _forget(connection: AsyncConnection, *replicas: str) -> None:
     if replicas:
         await connection.execute(delete(_ACKNOWLEDGEMENTS).where(_ACKNOWLEDGEMENTS.c.replica.in_(replicas)))
         await connection.execute(delete(_REPLICAS).where(_REPLICAS.c.replica.in_(replicas)))
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except (DBAPIError, PoolTimeoutError) as error:
-        raise Unavailable("the database of releases", str(error.__cause__ or error)) from error

@@ -1,7 +1,7 @@
 """The recommender's database: items and users, and the outbox that tells the others of a change in one transaction."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from sqlalchemy import (
     ARRAY,
@@ -21,17 +21,15 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from casebook.catalogue.v1 import catalogue_pb2
-from chassis import outbox
-from chassis.errors import NotFound, Unavailable
+from chassis import database, outbox
+from chassis.errors import NotFound
 from recommender.catalogue import CatalogueItem
 from recommender.features import ItemFacts, UserProfile
 
 CATALOGUE_TOPIC = "catalogue.items.v1"
-RETRY_AFTER_SECONDS = 2.0
 
 METADATA = MetaData()
 ITEMS = Table(
@@ -135,13 +133,8 @@ class Store:
             await _announce(connection, tenant, *map(_item, rows))
         return len(rows)
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._engine.begin() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            raise Unavailable("the catalogue's database", _first_line(error), RETRY_AFTER_SECONDS) from error
+    def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return database.transaction(self._engine, "the recommender's database")
 
 
 def item_message(item: CatalogueItem) -> catalogue_pb2.Item:
@@ -177,7 +170,3 @@ def _facts(facts: ItemFacts) -> dict[str, object]:
 def _item(row: Row[tuple[object, ...]]) -> CatalogueItem:
     facts = ItemFacts(row.item_id, row.title, tuple(row.categories), row.year)
     return CatalogueItem(facts, row.created_at, row.revision, row.retired)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DataError, OperationalError, ProgrammingError
 
 from chassis import database
+from chassis.errors import Unavailable
 
 ENVIRONMENT = """
 from alembic import context
@@ -88,3 +89,20 @@ async def test_asyncio_code_has_the_same_pool(postgres):
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
     await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("SELECT pg_terminate_backend(pg_backend_pid())", Unavailable),
+        ("SET statement_timeout = 20; SELECT pg_sleep(30)", Unavailable),
+        ("SELECT 1/0", DataError),
+    ],
+    ids=["lost connection", "time limit", "a value that is refused"],
+)
+def test_a_database_that_does_not_answer_is_told_from_a_value_that_it_refuses(postgres, statement, error):
+    engine = database.connect_blocking(postgres.create_database("failing").service)
+
+    with pytest.raises(error), database.transaction_blocking(engine, "the things' database") as connection:
+        connection.execute(text(statement))
+    engine.dispose()
