@@ -11,7 +11,8 @@ import grpc
 
 from casebook.releases.v1 import releases_pb2 as pb
 from casebook.releases.v1.releases_pb2_grpc import ReleaseServiceServicer
-from chassis.errors import InvalidField, NotFound
+from chassis.errors import NotFound
+from chassis.fields import page_size
 from chassis.identity import Role, require
 from inference import releases
 from inference.releases import Acknowledgement, Action, Change, Edit, Release, ReleaseStore
@@ -75,9 +76,8 @@ class ReleaseService(ReleaseServiceServicer):
     async def ListChanges(self, request: pb.ListChangesRequest, context: Context) -> pb.ListChangesResponse:
         """The record, newest first."""
         require(Role.VIEWER)
-        if not 0 <= request.limit <= MAX_CHANGES:
-            raise InvalidField("limit", f"expected 1 to {MAX_CHANGES}, or 0 for {DEFAULT_CHANGES}", request.limit)
-        changes = await self._store.changes(request.model, request.limit or DEFAULT_CHANGES)
+        limit = page_size("limit", request.limit, DEFAULT_CHANGES, MAX_CHANGES)
+        changes = await self._store.changes(request.model, limit)
         return pb.ListChangesResponse(changes=[_change(change) for change in changes])
 
     async def _check_version(self, model: str, version: str) -> None:

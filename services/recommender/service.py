@@ -10,6 +10,7 @@ from casebook.recommender.v1.recommender_pb2_grpc import RecommenderServiceServi
 from chassis import logs
 from chassis.errors import InvalidField, NotFound, Unavailable
 from chassis.events import new_event_id
+from chassis.fields import MAX_ID_CHARACTERS, check_count, check_id, check_text, page_size
 from chassis.identity import Role, require
 from recommender.catalogue import CatalogueItem, Catalogues
 from recommender.events import ServedLog, versions_message
@@ -26,7 +27,6 @@ DEFAULT_LIMIT = 10
 MAX_LIMIT = 100
 MAX_EXCLUDED = 1_000
 MAX_HISTORY = 50
-MAX_ID_CHARACTERS = 128
 MAX_TITLE_CHARACTERS = 500
 MAX_CATEGORIES = 16
 MAX_CATEGORY_CHARACTERS = 64
@@ -75,7 +75,7 @@ class RecommenderService(RecommenderServiceServicer):
         """The live sequence."""
         tenant = require(Role.VIEWER).tenant
         _check_visitor(request.user_id, request.session_id)
-        limit = _limit("limit", request.limit, MAX_HISTORY, MAX_HISTORY)
+        limit = page_size("limit", request.limit, MAX_HISTORY, MAX_HISTORY)
         try:
             history = await self._visitors.history(tenant, request.user_id, request.session_id)
         except OnlineStoreUnavailable as error:
@@ -100,7 +100,7 @@ class RecommenderService(RecommenderServiceServicer):
     async def GetItem(self, request: pb.GetItemRequest, context: grpc.aio.ServicerContext) -> pb.GetItemResponse:
         """An item that can be recalled."""
         tenant = require(Role.VIEWER).tenant
-        _check_id("item_id", request.item_id)
+        check_id("item_id", request.item_id)
         item = self._catalogues.of(tenant).get(request.item_id)
         if item is None or item.retired:
             raise NotFound("item", request.item_id)
@@ -111,7 +111,7 @@ class RecommenderService(RecommenderServiceServicer):
     ) -> pb.RetireItemResponse:
         """Takes an item out of recall."""
         tenant = require(Role.OPERATOR).tenant
-        _check_id("item_id", request.item_id)
+        check_id("item_id", request.item_id)
         self._catalogues.put(tenant, await self._store.retire_item(tenant, request.item_id))
         return pb.RetireItemResponse()
 
@@ -140,16 +140,14 @@ class RecommenderService(RecommenderServiceServicer):
 def asked(request: pb.RecommendRequest, tenant: str) -> Asked:
     """The checked request under a new id. Raises InvalidField."""
     _check_visitor(request.user_id, request.session_id)
-    if len(request.exclude_item_ids) > MAX_EXCLUDED:
-        raise InvalidField("exclude_item_ids", f"at most {MAX_EXCLUDED} items", len(request.exclude_item_ids))
-    if len(request.category) > MAX_CATEGORY_CHARACTERS:
-        raise InvalidField("category", f"at most {MAX_CATEGORY_CHARACTERS} characters", request.category)
+    check_count("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED)
+    check_text("category", request.category, MAX_CATEGORY_CHARACTERS, least=0)
     return Asked(
         recommendation_id=new_event_id(),
         tenant=tenant,
         user_id=request.user_id,
         session_id=request.session_id,
-        limit=_limit("limit", request.limit, DEFAULT_LIMIT, MAX_LIMIT),
+        limit=page_size("limit", request.limit, DEFAULT_LIMIT, MAX_LIMIT),
         excluded=tuple(request.exclude_item_ids),
         category=request.category,
     )
@@ -202,41 +200,25 @@ def _check_visitor(user_id: str, session_id: str) -> None:
     if not user_id and not session_id:
         raise InvalidField("user_id, session_id", "at least one is needed")
     for name, value in (("user_id", user_id), ("session_id", session_id)):
-        if len(value) > MAX_ID_CHARACTERS:
-            raise InvalidField(name, f"at most {MAX_ID_CHARACTERS} characters", value)
-
-
-def _check_id(field: str, value: str) -> None:
-    if not 1 <= len(value) <= MAX_ID_CHARACTERS:
-        raise InvalidField(field, f"1 to {MAX_ID_CHARACTERS} characters", value)
-
-
-def _limit(field: str, value: int, default: int, highest: int) -> int:
-    if not 0 <= value <= highest:
-        raise InvalidField(field, f"1 to {highest}, or 0 for {default}", value)
-    return value or default
+        check_text(name, value, MAX_ID_CHARACTERS, least=0)
 
 
 def _item_facts(item: catalogue_pb2.Item) -> ItemFacts:
-    _check_id("item.item_id", item.item_id)
-    if not 1 <= len(item.title) <= MAX_TITLE_CHARACTERS:
-        raise InvalidField("item.title", f"1 to {MAX_TITLE_CHARACTERS} characters", item.title)
-    if len(item.categories) > MAX_CATEGORIES:
-        raise InvalidField("item.categories", f"at most {MAX_CATEGORIES}", len(item.categories))
-    for category in item.categories:
-        if not 1 <= len(category) <= MAX_CATEGORY_CHARACTERS:
-            raise InvalidField("item.categories", f"each 1 to {MAX_CATEGORY_CHARACTERS} characters", category)
+    check_id("item.item_id", item.item_id)
+    check_text("item.title", item.title, MAX_TITLE_CHARACTERS)
+    check_count("item.categories", item.categories, MAX_CATEGORIES)
+    for index, category in enumerate(item.categories):
+        check_text(f"item.categories[{index}]", category, MAX_CATEGORY_CHARACTERS)
     if not 0 <= item.year <= MAX_YEAR:
         raise InvalidField("item.year", f"0 to {MAX_YEAR}", item.year)
     return ItemFacts(item.item_id, item.title, tuple(dict.fromkeys(item.categories)), item.year)
 
 
 def _profile(user: pb.User) -> UserProfile:
-    _check_id("user.user_id", user.user_id)
+    check_id("user.user_id", user.user_id)
     if not 0 <= user.age <= MAX_AGE:
         raise InvalidField("user.age", f"0 to {MAX_AGE}", user.age)
     if user.gender not in ("", "F", "M"):
         raise InvalidField("user.gender", '"F", "M" or empty', user.gender)
-    if len(user.occupation) > MAX_CATEGORY_CHARACTERS:
-        raise InvalidField("user.occupation", f"at most {MAX_CATEGORY_CHARACTERS} characters", user.occupation)
+    check_text("user.occupation", user.occupation, MAX_CATEGORY_CHARACTERS, least=0)
     return UserProfile(user.user_id, user.age, user.gender, user.occupation)
