@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -74,10 +75,13 @@ def write(
 
 @functools.cache
 def code_revision() -> str:
-    """The commit of the code, with `-dirty` where what decides a training differs from it; `unknown` without git.
+    """The commit of the code, with `-dirty` where what decides a training differs from it.
 
+    In an image it is the commit that the image was built from (CASEBOOK_REVISION); `unknown` without that and git.
     Asked once, when a training begins: by its end the files may have changed.
     """
+    if built_from := os.environ.get("CASEBOOK_REVISION"):
+        return built_from
     training = Path(__file__).parent
     deciding = [str(training), str(training.parent / "features.py"), str(training.parent / "data.py")]
     try:
