@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ HERE = Path(__file__).parent
 SEED = 0
 ARTICLES = 77
 """One per intent of banking77."""
-TAGS = {
-    *("account", "cards", "cash", "delivery", "disputes", "exchange", "fees", "identity", "limits", "payments", "pin"),
-    *("refunds", "security", "timing", "top_up", "transfers", "virtual_cards"),
-}
+TAGS = frozenset(
+    {
+        *("account", "cards", "cash", "delivery", "disputes", "exchange", "fees", "identity", "limits", "payments"),
+        *("pin", "refunds", "security", "timing", "top_up", "transfers", "virtual_cards"),
+    }
+)
 TAGS_PER_ARTICLE = range(2, 5)
 PHRASINGS: Mapping[Language, range] = {"en": range(10, 11), "zh": range(6, 21)}
 """How many phrasings of an article are indexed."""
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--banking77", type=Path, required=True, metavar="FOLDER", help="holds banking77's train.csv")
     try:
         articles, questions = build(parser.parse_args(arguments).banking77)
-    except (BaseError, OSError) as error:
+    except (BaseError, OSError, yaml.YAMLError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     write_lines(HERE / "articles.jsonl", map(article_line, articles))
@@ -76,7 +79,7 @@ def build(banking77: Path) -> tuple[list[Article], list[LabelledQuestion]]:
     for article in written:
         english = drawn[article.article_id]
         phrasings: dict[Language, tuple[str, ...]] = {"en": english[:indexed], "zh": article.phrasings["zh"]}
-        articles.append(_with_phrasings(article, phrasings))
+        articles.append(replace(article, phrasings=phrasings))
         questions += (LabelledQuestion(text, "en", article.article_id) for text in english[indexed:])
     questions.sort(key=lambda each: (each.language, each.article_id is None, each.article_id or "", each.question))
     if problems := check(articles, questions):
@@ -97,7 +100,7 @@ def check(articles: Sequence[Article], questions: Sequence[LabelledQuestion]) ->
 
 
 def key(text: str) -> str:
-    """What is left of a text when only letters and digits count: two texts with one key are the same question."""
+    """A text without case, width, whitespace and punctuation: two texts with one key are the same question."""
     folded = unicodedata.normalize("NFKC", text).lower()
     return "".join(letter for letter in folded if unicodedata.category(letter)[0] not in "ZPC")
 
@@ -121,11 +124,11 @@ def read_written(folder: Path) -> tuple[list[Article], list[LabelledQuestion]]:
                     article_id=article_id,
                     title=_texts(entry["title"]),
                     answer=_texts(entry["answer"]),
-                    phrasings={"zh": tuple(map(str, entry["phrasings"]["zh"]))},
+                    phrasings={"zh": tuple(map(str, entry["phrasings"].get("zh", ())))},
                     tags=tuple(entry["tags"]),
                 )
             )
-            held_out += (LabelledQuestion(str(text), "zh", article_id) for text in entry["held_out"]["zh"])
+            held_out += (LabelledQuestion(str(text), "zh", article_id) for text in entry["held_out"].get("zh", ()))
     return sorted(articles, key=lambda article: article.article_id), held_out
 
 
@@ -157,12 +160,15 @@ def draw_english(
     ones and those equal to a written one are not drawn.
 
     Raises:
-        BaseError: if a text that is left out is not there, or an intent has too few.
+        BaseError: if a column or a text that is left out is not there, or an intent has too few texts.
 
     """
     texts: dict[str, dict[str, str]] = defaultdict(dict)
     with train.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
+        rows = csv.DictReader(lines)
+        if missing := {"text", "category"} - set(rows.fieldnames or ()):
+            raise BaseError(f"{train}: columns missing: {', '.join(sorted(missing))}")
+        for row in rows:
             text = " ".join(row["text"].split())
             texts[row["category"]].setdefault(key(text), text)
     intents = Counter(each for of_intent in texts.values() for each in of_intent)
@@ -256,10 +262,6 @@ def _drawn(intent: str, texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(short, key=lambda text: hashlib.sha256(f"{SEED} {text}".encode()).digest())[:count])
 
 
-def _with_phrasings(article: Article, phrasings: Mapping[Language, tuple[str, ...]]) -> Article:
-    return Article(article.article_id, article.title, article.answer, phrasings, article.tags)
-
-
 def _article_problems(article: Article) -> Iterator[str]:
     if len(article.tags) not in TAGS_PER_ARTICLE or not set(article.tags) <= TAGS:
         yield f"tags: 2 to 4 of {', '.join(sorted(TAGS))} are expected, received {', '.join(article.tags)}"
@@ -302,14 +304,14 @@ def _question_problems(
         if each in seen:
             yield f"{where}: {question.question!r} is there twice"
         seen.add(each)
-    articles_ids = {article.article_id for article in articles}
+    article_ids = {article.article_id for article in articles}
     for language in LANGUAGES:
         if asked[None, language] < (least := OUT_OF_SCOPE[language]):
             yield f"out of scope: questions.{language}: {least} are expected, {asked[None, language]} received"
-        for article_id in sorted(articles_ids):
+        for article_id in sorted(article_ids):
             if (count := asked[article_id, language]) != HELD_OUT[language]:
                 yield f"{article_id}: questions.{language}: {HELD_OUT[language]} are expected, {count} received"
-    for article_id in sorted({each for each, _ in asked if each is not None} - articles_ids):
+    for article_id in sorted({each for each, _ in asked if each is not None} - article_ids):
         yield f"{article_id}: questions: there is no such article"
 
 
