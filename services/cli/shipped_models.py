@@ -14,13 +14,14 @@ def copy_models(shipped: Path, repository: Path) -> list[str]:
     """Copies the shipped versions that the repository lacks or holds in another state.
 
     Returns what was copied, "<model>/<version>" each. Versions that were trained here, and so are not shipped, stay.
+    What has no model.onnx is not a model yet: a text encoder's delta, which `python -m encoders build` makes one of.
     """
     copied = []
-    for model in sorted(folder for folder in shipped.iterdir() if folder.is_dir()):
+    for model in sorted({file.parents[1] for file in shipped.glob("*/*/model.onnx")}):
         target = repository / model.name
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy2(model / "config.pbtxt", target / "config.pbtxt")
-        for version in sorted(folder for folder in model.iterdir() if folder.is_dir()):
+        for version in sorted(file.parent for file in model.glob("*/model.onnx")):
             if _contents(version) != _contents(target / version.name):
                 shutil.rmtree(target / version.name, ignore_errors=True)
                 shutil.copytree(version, target / version.name)

@@ -36,3 +36,10 @@ def test_replaces_a_version_that_was_shipped_anew_and_keeps_what_was_trained_her
     assert copy_models(shipped, tmp_path / "models") == ["din/1"]
     assert (tmp_path / "models" / "din" / "1" / "model.onnx").read_text() == "shipped anew"
     assert (tmp_path / "models" / "din" / "2" / "model.onnx").read_text() == "trained here"
+
+
+def test_leaves_a_delta_to_what_builds_encoders(shipped: Path, tmp_path: Path) -> None:
+    write(shipped / "encoder_en" / "2" / "delta.npz", "low-rank")
+
+    assert copy_models(shipped, tmp_path / "models") == ["din/1"]
+    assert not (tmp_path / "models" / "encoder_en").exists()
