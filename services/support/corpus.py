@@ -1,0 +1,514 @@
+"""A knowledge base in memory: its articles, and for each language a shelf of indexes over their phrasings.
+
+An index is a row of segments, as Lucene's are. A changed article becomes a small segment of its own and is marked as
+gone in the one before; in the background, segments are merged into one, in a thread, and put in its place whole. So a
+change is searchable in the time that its own phrasings take, however many others there are, and no answer waits for it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from support.dense import CHUNK, DenseSegment, centre_of
+from support.everyday import EVERYDAY
+from support.knowledge import LANGUAGES, PUBLIC, Article, KnowledgeBase, Language
+from support.language import normalised
+from support.lexical import Int64Array, Postings, Tokenised, joined, tokenised
+from support.ports import Encoder, Float32Array, ModelUnavailable
+
+BoolArray = NDArray[np.bool_]
+Made = TypeVar("Made")
+
+FIRST_CAPACITY = 256
+INLINE_PHRASINGS = 100
+"""A segment of so many phrasings takes 2 ms and is made at once, a larger one in a thread."""
+MOST_SMALL_SEGMENTS = 8
+"""More segments beside the largest are merged into one: each costs a question about 20 µs."""
+MERGED_WHOLE = 0.2
+"""All are merged when so much of the largest has been added to it, or is gone from it."""
+SMALL_SHELF = 2_000
+"""A shelf of so many phrasings is merged whole each time: it takes a few milliseconds, and brings a better mean."""
+
+MEAN_SAMPLE = 50_000
+"""Phrasings that a mean is taken of, at most."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """Phrasings in the order of their articles: those of article g are `starts[g]` to `starts[g + 1]`."""
+
+    phrasings: Sequence[str]
+    starts: Int64Array
+    """int64 [articles + 1]"""
+    rows: Int64Array
+    """The articles' rows in the corpus: int64 [articles], each once."""
+    postings: Postings
+    live: BoolArray
+    """bool [articles]: which of them answer from here; the others have a newer segment, or are retired."""
+    dense: Mapping[str, DenseSegment] = field(default_factory=dict)
+    """By version of the encoder. Missing while the model server is away."""
+
+    def __len__(self) -> int:
+        return len(self.phrasings)
+
+    @property
+    def kept(self) -> BoolArray:
+        """bool [phrasings]: those of articles that answer from here."""
+        return np.repeat(self.live, np.diff(self.starts))
+
+    def best_by_article(self, scores: Float32Array) -> Float32Array:
+        """Of scores of the phrasings the best of each article: float32 [articles]."""
+        return np.maximum.reduceat(scores, self.starts[:-1]) if len(scores) else scores
+
+    def article_of(self, phrasings: Int64Array) -> Int64Array:
+        """The segment's articles that some phrasings belong to."""
+        return np.searchsorted(self.starts, phrasings, side="right") - 1
+
+
+class Shelf:
+    """One language of a knowledge base. Changed on the event loop alone; `segments` is replaced as a whole."""
+
+    def __init__(self, language: Language) -> None:
+        self.language: Language = language
+        self.segments: tuple[Segment, ...] = ()
+        self._texts: dict[int, tuple[str, ...]] = {}
+        """What each article row is to be found by; no entry: by nothing."""
+        self._waiting: dict[int, None] = {}
+        """Rows whose texts are not in a segment yet."""
+        self._home: dict[int, tuple[Segment, int]] = {}
+        """Where each row is live: its segment, and its place there."""
+
+    def __len__(self) -> int:
+        return sum(len(texts) for texts in self._texts.values())
+
+    @property
+    def articles(self) -> int:
+        """How many articles can be found in the language."""
+        return len(self._texts)
+
+    def versions(self) -> tuple[str, ...]:
+        """The versions of the encoder that any segment has vectors of, oldest first."""
+        return tuple(dict.fromkeys(version for each in self.segments for version in each.dense))
+
+    def put(self, row: int, texts: tuple[str, ...]) -> None:
+        """What an article is found by from the next refresh on; without texts, it is not found from now on."""
+        if self._texts.get(row, ()) == texts:
+            return
+        if texts:
+            self._texts[row] = texts
+            self._waiting[row] = None
+            return
+        del self._texts[row]
+        self._waiting.pop(row, None)
+        if row in self._home:
+            segment, place = self._home.pop(row)
+            segment.live[place] = False
+
+    def take_waiting(self) -> list[tuple[int, tuple[str, ...]]]:
+        """The rows that wait, with their texts. They wait no longer."""
+        taken = [(row, self._texts[row]) for row in self._waiting]
+        self._waiting.clear()
+        return taken
+
+    def give_back(self, taken: Iterable[tuple[int, tuple[str, ...]]]) -> None:
+        """Lets rows wait again that could not be taken in."""
+        self._waiting.update((row, None) for row, _ in taken if row in self._texts)
+
+    def average_length(self) -> float:
+        """Tokens of a phrasing in the mean, by the largest segment; 0 without one."""
+        largest = max(self.segments, key=len, default=None)
+        return largest.postings.average_length if largest else 0.0
+
+    def add(self, segment: Segment) -> None:
+        """Lets a segment of changed articles answer, in place of what they were before."""
+        for place, row in enumerate(segment.rows.tolist()):
+            if row not in self._texts:  # retired while the segment was made
+                segment.live[place] = False
+                continue
+            if row in self._home:
+                older, its_place = self._home[row]
+                older.live[its_place] = False
+            self._home[row] = (segment, place)
+        self.segments = (*self.segments, segment)
+
+    def replace(self, merged: Sequence[Segment], by: Segment) -> None:
+        """Lets `by` answer in place of segments that it was merged from; what has left them since is not live in it."""
+        for place, row in enumerate(by.rows.tolist()):
+            home = self._home.get(row)
+            if home is not None and home[0] in merged:
+                self._home[row] = (by, place)
+            else:
+                by.live[place] = False
+        self.segments = (by, *(each for each in self.segments if each not in merged))
+
+    def due(self) -> tuple[Segment, ...]:
+        """The segments to merge now; none, mostly."""
+        if not self.segments:
+            return ()
+        largest = max(self.segments, key=len)
+        small = tuple(each for each in self.segments if each is not largest)
+        added = sum(len(each) for each in small)
+        gone = len(largest) - int(largest.kept.sum())
+        if (small and len(self) <= SMALL_SHELF) or added + gone > MERGED_WHOLE * len(largest):
+            return self.segments
+        return small if len(small) > MOST_SMALL_SEGMENTS else ()
+
+
+class Corpus:
+    """A knowledge base's articles and shelves. Written on the event loop alone; a row keeps its article for good."""
+
+    def __init__(self, base: KnowledgeBase) -> None:
+        self.base = base
+        self.articles: list[Article] = []
+        self.change = 0
+        """Grows with every change of an article."""
+        self.indexed = 0
+        """The newest change that is in the indexes."""
+        self.shelves: Mapping[Language, Shelf] = {language: Shelf(language) for language in LANGUAGES}
+        self._row_of: dict[str, int] = {}
+        self._open: BoolArray = np.zeros(FIRST_CAPACITY, np.bool_)
+        """Rows that may answer anybody at any time."""
+        self._restricted: dict[int, Article] = {}
+        """Those that are for some, or for a time."""
+
+    def __len__(self) -> int:
+        return len(self.articles)
+
+    def put(self, article: Article) -> bool:
+        """Takes an article in its newer state; False where a newer one (or this one) is here already.
+
+        A retired article answers no more when this returns. A changed one is found by what it was found by until its
+        shelf is refreshed, and answers with what it says now.
+        """
+        row = self._row_of.get(article.article_id)
+        if row is None:
+            row = self._row_of[article.article_id] = len(self.articles)
+            self.articles.append(article)
+            if row == len(self._open):
+                self._open = np.concatenate([self._open, np.zeros(row, np.bool_)])
+        elif article.revision <= self.articles[row].revision:
+            return False
+        self.articles[row] = article
+        restricted = article.audience != PUBLIC or article.valid_from is not None or article.valid_to is not None
+        self._open[row] = not article.retired and not restricted
+        if restricted and not article.retired:
+            self._restricted[row] = article
+        else:
+            self._restricted.pop(row, None)
+        for language, shelf in self.shelves.items():
+            shelf.put(row, () if article.retired else searched(article, language))
+        self.change += 1
+        return True
+
+    def get(self, article_id: str) -> Article | None:
+        """The article, retired or not; None where there is none."""
+        row = self._row_of.get(article_id)
+        return None if row is None else self.articles[row]
+
+    def allowed(self, now: datetime, audiences: Set[str]) -> BoolArray:
+        """Which rows may answer somebody of these audiences now: bool [articles]."""
+        allowed = self._open[: len(self.articles)]
+        if self._restricted:
+            allowed = allowed.copy()
+            for row, article in self._restricted.items():
+                allowed[row] = article.may_answer(now, audiences)
+        return allowed
+
+
+def searched(article: Article, language: Language) -> tuple[str, ...]:
+    """What an article is found by in a language: its title and its phrasings, each once.
+
+    An article that has none in Chinese is found there by its English ones: the Chinese encoder reads both languages.
+    """
+    texts = _texts_in(article, language)
+    if not texts and language == "zh":
+        texts = _texts_in(article, "en")
+    return tuple(texts)
+
+
+def _texts_in(article: Article, language: Language) -> dict[str, None]:
+    texts = (article.title.get(language, ""), *article.phrasings.get(language, ()))
+    return {text: None for each in texts if (text := normalised(each))}
+
+
+class Bases:
+    """Every knowledge base that is served. One begins with its first article."""
+
+    def __init__(self) -> None:
+        self._corpora: dict[KnowledgeBase, Corpus] = {}
+
+    def of(self, base: KnowledgeBase) -> Corpus | None:
+        """The base's corpus; None where there is no such base."""
+        return self._corpora.get(base)
+
+    def article(self, base: KnowledgeBase, article_id: str) -> Article | None:
+        """An article that may still answer; None where it is unknown or retired."""
+        corpus = self._corpora.get(base)
+        article = corpus.get(article_id) if corpus else None
+        return None if article is None or article.retired else article
+
+    def put(self, base: KnowledgeBase, article: Article) -> bool:
+        """Takes an article in its newer state; says whether it changed anything."""
+        corpus = self._corpora.get(base)
+        if corpus is None:
+            corpus = self._corpora[base] = Corpus(base)
+        return corpus.put(article)
+
+    def all(self) -> list[Corpus]:
+        """Those that have had an article."""
+        return list(self._corpora.values())
+
+    def forget(self, base: KnowledgeBase) -> None:
+        """Serves a base no longer."""
+        self._corpora.pop(base, None)
+
+
+class CorpusKeeper:
+    """Brings the indexes up to the articles and to the encoders' versions, and merges segments.
+
+    Taking in a change is quick and goes first; giving segments the vectors that they lack (of a new version, or because
+    the model server was away) and merging take their time beside it, and hold up neither changes nor answers.
+    """
+
+    def __init__(self, bases: Bases, encoder: Encoder, poll_seconds: float = 2.0) -> None:
+        self._bases = bases
+        self._encoder = encoder
+        self._poll_seconds = poll_seconds
+        self._wake = asyncio.Event()
+        self._taking_in: dict[KnowledgeBase, asyncio.Lock] = {}
+        self._encoding: dict[KnowledgeBase, asyncio.Lock] = {}
+        self._backgrounds: dict[tuple[Language, str], Float32Array] = {}
+        self._merging: dict[Shelf, asyncio.Task[None]] = {}
+
+    def wake(self) -> None:
+        """Something has changed: look now, not at the next poll."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keeps the indexes until cancelled."""
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    await self.refresh()
+                except ModelUnavailable as error:
+                    _log.warning("vectors are not refreshed now: %s", error)
+                try:
+                    await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._merging.values():
+                task.cancel()
+
+    async def refresh(self) -> None:
+        """Makes every index what the articles and the encoders' versions ask for.
+
+        Raises ModelUnavailable where vectors are missing afterwards; what there is can be found by words then.
+        """
+        failures: list[ModelUnavailable] = []
+        for corpus in self._bases.all():
+            failures += await self._take_in(corpus)
+        for corpus in self._bases.all():
+            failures += await self._encode_missing(corpus)
+        if failures:
+            raise failures[-1]
+
+    async def catch_up(self, base: KnowledgeBase) -> None:
+        """Brings a base's indexes up to its articles: what was just put in can be found when this returns.
+
+        Raises ModelUnavailable where it can be found by words alone yet; `run` tries again.
+        """
+        corpus = self._bases.of(base)
+        if corpus is None:
+            return
+        failures = await self._take_in(corpus)
+        if all(len(shelf) <= SMALL_SHELF for shelf in corpus.shelves.values()):
+            failures += await self._encode_missing(corpus)
+        else:
+            self.wake()
+        if failures:
+            raise failures[-1]
+
+    async def merged(self) -> None:
+        """Waits until what is being merged now has been."""
+        await asyncio.gather(*self._merging.values())
+
+    async def _take_in(self, corpus: Corpus) -> list[ModelUnavailable]:
+        failures = []
+        async with self._taking_in.setdefault(corpus.base, asyncio.Lock()):
+            until = corpus.change
+            for shelf in corpus.shelves.values():
+                try:
+                    await self._take_in_shelf(shelf)
+                except ModelUnavailable as error:
+                    failures.append(error)
+                self._merge_when_due(shelf)
+            corpus.indexed = until
+        return failures
+
+    async def _take_in_shelf(self, shelf: Shelf) -> None:
+        taken = shelf.take_waiting()
+        if not taken:
+            return
+        failure: ModelUnavailable | None = None
+        try:
+            segment = await _made(
+                sum(len(texts) for _, texts in taken),
+                lambda: segment_of(taken, shelf.language, shelf.average_length()),
+            )
+            # First the vectors, where others have them: an article that changes is not found by words alone in between.
+            for version in shelf.versions():
+                await self._encode(shelf, segment, version)
+        except ModelUnavailable as error:
+            failure = error
+        except BaseException:  # a cancelled wait must not lose a change
+            shelf.give_back(taken)
+            raise
+        shelf.add(segment)
+        if failure is not None:
+            raise failure
+
+    async def _encode_missing(self, corpus: Corpus) -> list[ModelUnavailable]:
+        """Gives segments the vectors that they lack, and takes away those of versions that may answer no more."""
+        async with self._encoding.setdefault(corpus.base, asyncio.Lock()):
+            try:
+                for language, shelf in corpus.shelves.items():
+                    if not shelf.segments:
+                        continue
+                    versions = await self._encoder.versions(language)
+                    for segment in sorted(shelf.segments, key=len, reverse=True):
+                        for version in versions:
+                            if version not in segment.dense:
+                                await self._encode(shelf, segment, version)
+                        _drop_versions(segment, versions)
+            except ModelUnavailable as error:
+                return [error]
+        return []
+
+    async def _encode(self, shelf: Shelf, segment: Segment, version: str) -> None:
+        started = time.perf_counter()
+        dense = DenseSegment(await self._centre(shelf, segment, version))
+        for start in range(0, len(segment), CHUNK):
+            texts = segment.phrasings[start : start + CHUNK]
+            vectors, _ = await self._encoder.encode(texts, shelf.language, version=version)
+            await _made(len(texts), partial(dense.extend, vectors))
+        segment.dense = {**segment.dense, version: dense}
+        seconds = round(time.perf_counter() - started, 3)
+        _log.debug("%d phrasings in %s by version %s: %s s", len(segment), shelf.language, version, seconds)
+
+    async def _centre(self, shelf: Shelf, segment: Segment, version: str) -> Float32Array:
+        """The shelf's, else one of a sample of this segment's own phrasings."""
+        for each in shelf.segments:
+            if version in each.dense:
+                return each.dense[version].centre
+        sample = segment.phrasings[:: 1 + len(segment) // MEAN_SAMPLE]
+        vectors, _ = await self._encoder.encode(sample, shelf.language, version=version)
+        return centre_of([vectors], await self._background(shelf.language, version))
+
+    async def _background(self, language: Language, version: str) -> Float32Array:
+        known = self._backgrounds.get((language, version))
+        if known is None:
+            known, _ = await self._encoder.encode(EVERYDAY[language], language, version=version)
+            self._backgrounds[language, version] = known
+        return known
+
+    def _merge_when_due(self, shelf: Shelf) -> None:
+        running = self._merging.get(shelf)
+        if running is not None and not running.done():
+            return
+        segments = shelf.due()
+        if segments:
+            self._merging[shelf] = asyncio.create_task(self._merge(shelf, segments))
+
+    async def _merge(self, shelf: Shelf, segments: tuple[Segment, ...]) -> None:
+        backgrounds = {
+            version: each for (language, version), each in self._backgrounds.items() if language == shelf.language
+        }
+        whole = len(segments) == len(shelf.segments)
+        size = sum(len(each) for each in segments)
+        shelf.replace(segments, await _made(size, lambda: merge(segments, backgrounds if whole else None)))
+
+
+async def _made(phrasings: int, make: Callable[[], Made]) -> Made:
+    """Made here and now where it takes a moment, else in a thread."""
+    return make() if phrasings <= INLINE_PHRASINGS else await asyncio.to_thread(make)
+
+
+def _drop_versions(segment: Segment, versions: Sequence[str]) -> None:
+    """Without a successor vectors stay, whatever happens to their encoder: it may come back."""
+    if any(version in segment.dense for version in versions):
+        segment.dense = {version: each for version, each in segment.dense.items() if version in versions}
+
+
+def segment_of(
+    taken: Sequence[tuple[int, tuple[str, ...]]], language: Language, average_length: float = 0.0
+) -> Segment:
+    """A segment of some articles' texts, without vectors. `average_length` 0: that of these texts."""
+    phrasings = [text for _, texts in taken for text in texts]
+    tokens = tokenised(phrasings, language)
+    return Segment(
+        phrasings=phrasings,
+        starts=np.cumsum([0, *(len(texts) for _, texts in taken)]),
+        rows=np.array([row for row, _ in taken], np.int64),
+        postings=Postings(tokens, average_length or _average_length(tokens)),
+        live=np.ones(len(taken), np.bool_),
+    )
+
+
+def merge(segments: Sequence[Segment], backgrounds: Mapping[str, Float32Array] | None) -> Segment:
+    """One segment of what is live in several, now. Touches none of them: safe in a thread.
+
+    `backgrounds` (by version) say that these are all the segments of a shelf: the vectors get a mean anew, and
+    phrasings are compared with their own mean length; with None both stay those of the first. Versions of the encoder
+    that one of the segments lacks are left out.
+    """
+    lives = [each.live.copy() for each in segments]
+    kept = [np.repeat(live, np.diff(each.starts)) for each, live in zip(segments, lives, strict=True)]
+    tokens = joined([(each.postings.texts, mask) for each, mask in zip(segments, kept, strict=True)])
+    sizes = np.concatenate([np.diff(each.starts)[live] for each, live in zip(segments, lives, strict=True)])
+    dense = {}
+    for version in segments[0].dense:
+        if all(version in each.dense for each in segments):
+            parts = [(each.dense[version], np.flatnonzero(mask)) for each, mask in zip(segments, kept, strict=True)]
+            dense[version] = _merged_dense(parts, (backgrounds or {}).get(version))
+    return Segment(
+        phrasings=[
+            text
+            for each, mask in zip(segments, kept, strict=True)
+            for text, keep in zip(each.phrasings, mask.tolist(), strict=True)
+            if keep
+        ],
+        starts=np.concatenate([[0], np.cumsum(sizes)]),
+        rows=np.concatenate([each.rows[live] for each, live in zip(segments, lives, strict=True)]),
+        postings=Postings(
+            tokens, segments[0].postings.average_length if backgrounds is None else _average_length(tokens)
+        ),
+        live=np.ones(len(sizes), np.bool_),
+        dense=dense,
+    )
+
+
+def _merged_dense(parts: Sequence[tuple[DenseSegment, Int64Array]], background: Float32Array | None) -> DenseSegment:
+    def chunks() -> Iterable[Float32Array]:
+        return (chunk for dense, rows in parts for chunk in dense.originals(rows))
+
+    merged = DenseSegment(parts[0][0].centre if background is None else centre_of(chunks(), background))
+    for chunk in chunks():
+        merged.extend(chunk)
+    return merged
+
+
+def _average_length(tokens: Tokenised) -> float:
+    lengths = tokens.ids.lengths
+    return float(lengths.mean()) if len(lengths) else 0.0

@@ -1,0 +1,94 @@
+"""Search by meaning: cosines of mean-centred vectors, exact, by FAISS.
+
+An encoder's vectors of one domain all point one way: random pairs have a cosine of .85. Less their mean, random pairs
+have 0, and a threshold means something. The mean is the knowledge base's own, of its phrasings in the language; a base
+that has few yet borrows from what everyone asks.
+"""
+
+from collections.abc import Iterable
+
+import faiss
+import numpy as np
+
+from support.lexical import Int64Array
+from support.ports import Float32Array
+
+DIMENSIONS = 384
+BORROWED = 32
+"""What the mean of everyday questions weighs beside a base's own phrasings, in phrasings."""
+CHUNK = 8_192
+"""Rows that are centred at a time: 12 MiB."""
+
+# Two threads for one question wait for each other longer than either searches: 30 ms in place of 1.2 among 10,000
+# phrasings on two busy cores. What runs beside a search is another search.
+faiss.omp_set_num_threads(1)
+
+
+class DenseSegment:
+    """The vectors of one segment by one version of the encoder, centred and of length 1.
+
+    Exact: 1.2 ms among 10,000 phrasings, 93 ms among 500,000 (one thread).
+    """
+
+    def __init__(self, centre: Float32Array) -> None:
+        """Empty at first. `centre`: float32 [384], the mean that is taken off every vector."""
+        self.centre = centre
+        self._index = faiss.IndexFlatIP(DIMENSIONS)
+        self._lengths: list[Float32Array] = []
+
+    def extend(self, vectors: Float32Array) -> None:
+        """Adds the encoder's vectors (float32 [n, 384]) of the next n phrasings."""
+        centred, lengths = _centred(vectors, self.centre)
+        self._index.add(centred)
+        self._lengths.append(lengths)
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def vectors(self) -> Float32Array:
+        """The centred vectors, float32 [n, 384]: FAISS' own memory, not to be written to."""
+        if not len(self):
+            return np.zeros((0, DIMENSIONS), np.float32)
+        flat = faiss.rev_swig_ptr(self._index.get_xb(), len(self) * DIMENSIONS)
+        vectors: Float32Array = np.asarray(flat).reshape(len(self), DIMENSIONS)
+        return vectors
+
+    def originals(self, rows: Int64Array) -> Iterable[Float32Array]:
+        """The encoder's vectors of some rows again, in chunks."""
+        lengths = np.concatenate([_NOTHING, *self._lengths])
+        for start in range(0, len(rows), CHUNK):
+            chunk = rows[start : start + CHUNK]
+            yield self.vectors[chunk] * lengths[chunk, None] + self.centre
+
+    def centred(self, vector: Float32Array) -> Float32Array:
+        """A question's vector (float32 [384]) as this segment compares it."""
+        centred: Float32Array = _centred(vector[None], self.centre)[0][0]
+        return centred
+
+    def search(self, vector: Float32Array, count: int) -> tuple[Int64Array, Float32Array]:
+        """The `count` rows nearest to a centred vector, best first, with their cosines."""
+        cosines, rows = self._index.search(vector[None], min(count, len(self)))
+        return rows[0], cosines[0]
+
+
+_NOTHING = np.zeros(0, np.float32)
+
+
+def centre_of(chunks: Iterable[Float32Array], background: Float32Array) -> Float32Array:
+    """The mean of vectors that come in chunks, and of the background, which weighs `BORROWED` rows: float32 [384]."""
+    total = background.mean(axis=0, dtype=np.float64) * BORROWED
+    count = float(BORROWED)
+    for chunk in chunks:
+        total += chunk.sum(axis=0, dtype=np.float64)
+        count += len(chunk)
+    mean: Float32Array = (total / count).astype(np.float32)
+    return mean
+
+
+def _centred(vectors: Float32Array, centre: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """Rows less the centre, of length 1, and how long they were; a row that is the centre stays zero."""
+    moved = vectors - centre
+    lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
+    moved /= np.maximum(lengths, 1e-6)[:, None]
+    return moved, lengths.astype(np.float32)
