@@ -12,7 +12,8 @@ from gateway import problems
 from gateway.edge import TIMEOUT_HEADER
 from gateway.idempotency import HEADER as IDEMPOTENCY_HEADER
 from gateway.idempotency import PATTERN as IDEMPOTENCY_PATTERN
-from gateway.schemas import EXAMPLE_UUID, ProblemDetails
+from gateway.schemas.fields import EXAMPLE_UUID
+from gateway.schemas.problems import ProblemDetails
 
 Responses = dict[int | str, dict[str, Any]]
 

@@ -6,12 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from chassis.identity import Role, current_identity
-from gateway import schemas
 from gateway.access import needs
 from gateway.audit import AuditRecord
 from gateway.dependencies import Given
 from gateway.edge import EdgeRoute
 from gateway.openapi import documented
+from gateway.schemas import administration as schemas
+from gateway.schemas.fields import Uuid7
 
 router = APIRouter(prefix="/v1", tags=["Audit"], route_class=EdgeRoute, dependencies=[needs(Role.ADMIN)])
 
@@ -20,7 +21,7 @@ router = APIRouter(prefix="/v1", tags=["Audit"], route_class=EdgeRoute, dependen
 async def list_audit(
     given: Given,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    before: Annotated[schemas.Uuid7 | None, Query()] = None,
+    before: Annotated[Uuid7 | None, Query()] = None,
 ) -> schemas.AuditRecords:
     """Lists what was asked for of keys and releases: who, what, when, with what outcome; refused attempts too."""
     tenant = current_identity().tenant

@@ -9,13 +9,14 @@ from fastapi import APIRouter
 from chassis.errors import InvalidField, Unavailable
 from chassis.identity import Role, current_identity
 from chassis.rpc import remaining_seconds
-from gateway import schemas, translation
 from gateway.access import needs
 from gateway.dependencies import CurrentAttempt, Dependencies, Given
 from gateway.edge import IdempotentRoute
 from gateway.idempotency import Attempt
 from gateway.openapi import IDEMPOTENT, WITH_BODY, documented
 from gateway.publishing import Outgoing
+from gateway.schemas import recommender as schemas
+from gateway.translation import recommender as translation
 
 TOPIC = "behaviour.events.v1"
 OLDEST = timedelta(days=7)

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway.dependencies import Given
-from gateway.schemas import Health
+from gateway.schemas.problems import Health
 
 router = APIRouter(tags=["Health"])
 

@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from chassis.identity import Identity, Role, current_identity
-from gateway import schemas
 from gateway.access import needs
 from gateway.dependencies import Dependencies, Given
 from gateway.edge import AuditedRoute
 from gateway.keys import ApiKey, Credential
 from gateway.openapi import WITH_BODY, documented
+from gateway.schemas import administration as schemas
+from gateway.schemas.fields import Id
 
 router = APIRouter(prefix="/v1", tags=["API keys"], route_class=AuditedRoute, dependencies=[needs(Role.ADMIN)])
 
@@ -25,9 +26,7 @@ async def create_key(new: schemas.NewKey, given: Given, request: Request) -> sch
 
 
 @router.post("/keys/{key_id}:rotate", status_code=201, responses=documented(404, 409, *WITH_BODY))
-async def rotate_key(
-    key_id: schemas.Id, rotation: schemas.Rotation, given: Given, request: Request
-) -> schemas.CreatedKey:
+async def rotate_key(key_id: Id, rotation: schemas.Rotation, given: Given, request: Request) -> schemas.CreatedKey:
     """Makes a new key for the same principal and roles; the old one works until the grace time is over.
 
     Both work meanwhile, so that whoever uses the key takes up the new one without a failed request.
@@ -44,9 +43,7 @@ async def list_keys(given: Given) -> schemas.Keys:
 
 
 @router.delete("/keys/{key_id}", status_code=204, responses=documented(404))
-async def revoke_key(
-    key_id: schemas.Id, given: Given, grace_seconds: Annotated[schemas.GraceSeconds, Query()] = 0
-) -> Response:
+async def revoke_key(key_id: Id, given: Given, grace_seconds: Annotated[schemas.GraceSeconds, Query()] = 0) -> Response:
     """Revokes a key, at once or after a grace time; an earlier end that was set before stays.
 
     It ends here to the moment, and on every replica within 10 seconds (at most 30, by setting).

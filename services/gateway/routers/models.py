@@ -6,11 +6,12 @@ from fastapi import APIRouter, Query
 
 from casebook.releases.v1 import releases_pb2 as releases
 from chassis.identity import Role
-from gateway import schemas, translation
 from gateway.access import needs
 from gateway.dependencies import Given
 from gateway.edge import AuditedIdempotentRoute
 from gateway.openapi import IDEMPOTENT, WITH_BODY, documented
+from gateway.schemas import releases as schemas
+from gateway.translation import releases as translation
 
 router = APIRouter(prefix="/v1", tags=["Models"], route_class=AuditedIdempotentRoute)
 

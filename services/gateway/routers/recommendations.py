@@ -6,11 +6,13 @@ from fastapi import APIRouter, Body, Query
 
 from casebook.recommender.v1.recommender_pb2 import GetHistoryRequest
 from chassis.identity import Role
-from gateway import schemas, translation
 from gateway.access import needs
 from gateway.dependencies import Given
 from gateway.edge import EdgeRoute
 from gateway.openapi import WITH_BODY, documented
+from gateway.schemas import recommender as schemas
+from gateway.schemas.fields import Id
+from gateway.translation import recommender as translation
 
 router = APIRouter(prefix="/v1", tags=["Recommendations"], route_class=EdgeRoute, dependencies=[needs(Role.VIEWER)])
 
@@ -26,6 +28,6 @@ async def recommend(request: Annotated[schemas.RecommendationRequest, Body()], g
 
 
 @router.get("/users/{user_id:id}/history", responses=documented())
-async def history(user_id: schemas.Id, given: Given, limit: Annotated[int, Query(ge=1, le=50)] = 50) -> schemas.History:
+async def history(user_id: Id, given: Given, limit: Annotated[int, Query(ge=1, le=50)] = 50) -> schemas.History:
     """Shows a user's live sequence, newest first."""
     return translation.history(await given.recommender.GetHistory(GetHistoryRequest(user_id=user_id, limit=limit)))

@@ -9,7 +9,7 @@ from httpx import ASGITransport, AsyncClient
 
 from chassis import errors
 from gateway import problems
-from gateway.schemas import Event
+from gateway.schemas.recommender import Event
 
 
 @pytest.mark.parametrize(

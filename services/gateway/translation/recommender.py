@@ -1,4 +1,4 @@
-"""Between the API's JSON and the services' protobuf."""
+"""Recommendations, events, the catalogue and users."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from casebook.behaviour.v1 import events_pb2 as behaviour
 from casebook.catalogue.v1 import catalogue_pb2 as catalogue
 from casebook.recommender.v1 import recommender_pb2 as recommender
-from casebook.releases.v1 import releases_pb2 as releases
-from gateway import schemas
+from gateway.schemas import recommender as schemas
+from gateway.translation.scalars import decimal, time
 
 ChannelName = Literal["dssm", "item_to_item", "popular", "new_item", "unspecified"]
 
@@ -44,7 +44,7 @@ def recommendations(response: recommender.RecommendResponse) -> schemas.Recommen
         versions=_versions(response.versions),
         degraded=list(response.degraded),
         stages=[
-            schemas.Stage(name=stage.name, milliseconds=_decimal(stage.milliseconds), candidates=stage.candidates)
+            schemas.Stage(name=stage.name, milliseconds=decimal(stage.milliseconds), candidates=stage.candidates)
             for stage in response.stages
         ],
         arm=response.arm,
@@ -59,7 +59,7 @@ def item(message: catalogue.Item) -> schemas.Item:
         title=message.title,
         categories=list(message.categories),
         year=message.year or None,
-        created_at=_time(message.created_at) if message.HasField("created_at") else None,
+        created_at=time(message.created_at) if message.HasField("created_at") else None,
         revision=message.revision,
     )
 
@@ -68,7 +68,7 @@ def history(response: recommender.GetHistoryResponse) -> schemas.History:
     """The live sequence, newest first."""
     return schemas.History(
         entries=[
-            schemas.HistoryEntry(item=item(entry.item), occurred_at=_time(entry.occurred_at), action=entry.action)
+            schemas.HistoryEntry(item=item(entry.item), occurred_at=time(entry.occurred_at), action=entry.action)
             for entry in response.entries
         ]
     )
@@ -108,62 +108,15 @@ def behaviour_event(event: schemas.Event, occurred_at: datetime) -> behaviour.Be
     )
 
 
-def model(message: releases.Model) -> schemas.Model:
-    """A model with its release."""
-    return schemas.Model(name=message.name, versions=list(message.versions), release=release(message.release))
-
-
-def release(message: releases.Release) -> schemas.Release:
-    """Which version answers."""
-    return schemas.Release(
-        model=message.model,
-        stable=message.stable,
-        canary=message.canary or None,
-        canary_share=message.canary_share,
-        shadow=message.shadow or None,
-        previous=message.previous or None,
-        generation=message.generation,
-        changed_at=_time(message.changed_at) if message.HasField("changed_at") else None,
-        changed_by=message.changed_by,
-        complete=message.complete,
-        replicas=[
-            schemas.ReplicaState(
-                replica=replica.replica,
-                generation=replica.generation,
-                error=replica.error,
-                seen_at=_time(replica.seen_at) if replica.HasField("seen_at") else None,
-            )
-            for replica in message.replicas
-        ],
-    )
-
-
-def changes(response: releases.ListChangesResponse) -> schemas.Changes:
-    """Who changed what, when; newest first."""
-    return schemas.Changes(
-        changes=[
-            schemas.Change(
-                model=change.model,
-                action=change.action,
-                after=release(change.after),
-                changed_by=change.changed_by,
-                changed_at=_time(change.changed_at) if change.HasField("changed_at") else None,
-                reason=change.reason,
-            )
-            for change in response.changes
-        ]
-    )
-
-
 def _recommended(message: recommender.RecommendedItem) -> schemas.RecommendedItem:
     return schemas.RecommendedItem(
         item_id=message.item_id,
         title=message.title,
         categories=list(message.categories),
         year=message.year or None,
-        score=_decimal(message.score),
+        score=decimal(message.score),
         reason=message.reason,
-        propensity=_decimal(message.propensity),
+        propensity=decimal(message.propensity),
         exploration=message.exploration,
         explanation=_explanation(message.explanation) if message.HasField("explanation") else None,
     )
@@ -174,17 +127,17 @@ def _explanation(message: recommender.Explanation) -> schemas.Explanation:
         channels=[
             schemas.ChannelScore(
                 channel=_channel(found.channel),
-                score=_decimal(found.score),
+                score=decimal(found.score),
                 because_of_item_id=found.because_of_item_id or None,
             )
             for found in message.channels
         ],
-        ranker_score=_decimal(message.ranker_score),
+        ranker_score=decimal(message.ranker_score),
         recall_rank=message.recall_rank,
         ranking_rank=message.ranking_rank,
         final_rank=message.final_rank,
         reranking=list(message.reranking),
-        features={name: _decimal(value) for name, value in sorted(message.features.items())},
+        features={name: decimal(value) for name, value in sorted(message.features.items())},
     )
 
 
@@ -194,19 +147,10 @@ def _versions(message: recommender.Versions) -> schemas.Versions:
         user_tower=message.user_tower,
         ranker=message.ranker,
         index=message.index,
-        index_age_seconds=_decimal(message.index_age_seconds),
-        feature_age_seconds=None if age < 0 else _decimal(age),
+        index_age_seconds=decimal(message.index_age_seconds),
+        feature_age_seconds=None if age < 0 else decimal(age),
     )
 
 
 def _channel(channel: recommender.Channel) -> ChannelName:
     return cast("ChannelName", recommender.Channel.Name(channel).removeprefix("CHANNEL_").lower())
-
-
-def _time(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(tzinfo=UTC)
-
-
-def _decimal(value: float) -> float:
-    """A float32 as the decimal number that it stands for: 0.1, not 0.10000000149011612 (7 digits are all it has)."""
-    return float(f"{value:.7g}")
