@@ -1,0 +1,284 @@
+"""Text to vectors through the model server, each phrasing once for as long as a model lives.
+
+What an index is made of is cached on disk, by text and version of the model, so that a restart encodes nothing twice. A
+question is not: it is asked once.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import shutil
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chassis.models import ModelClient
+from encoders.text import Tokeniser
+from support.everyday import EVERYDAY
+from support.knowledge import Language
+from support.ports import Float32Array, ModelUnavailable
+
+MODELS: Mapping[Language, str] = {"en": "encoder_en", "zh": "encoder_zh"}
+DIMENSIONS = 384
+ROWS = 8
+"""Phrasings in a call: as many a second as with 32, and a question waits a quarter as long behind it."""
+CALLS = 2
+"""For phrasings, at a time."""
+LENGTHS_OF = 8
+"""Calls have lengths that are multiples of this: then the model server joins questions of different customers."""
+BUILD_SECONDS = 5.0
+"""How long a call for phrasings may take: nobody waits for it."""
+SAME_MODEL = 0.98
+"""The cosine of a text by one model at two times: 8-bit arithmetic on another machine has .99, another training
+less."""
+
+MOST_ADDED = 4_096
+"""Records that are kept in memory beside the file; then it is read anew."""
+
+_MAGIC = b"casebook vectors 1\n".ljust(32)
+_RECORD = np.dtype([("key", "V32"), ("vector", "<f2", DIMENSIONS), ("crc", "<u4")])
+_log = logging.getLogger(__name__)
+
+
+class InferenceEncoder:
+    """`ports.Encoder` over the Open Inference Protocol."""
+
+    def __init__(
+        self,
+        models: ModelClient,
+        tokenisers: Mapping[Language, Tokeniser],
+        cache: "VectorCache",
+        question_seconds: float = 0.25,
+    ) -> None:
+        """`models` raises `ModelUnavailable`; `question_seconds` is the deadline of a call for a question."""
+        self._models = models
+        self._tokenisers = tokenisers
+        self._cache = cache
+        self._question_seconds = question_seconds
+        self._calls = asyncio.Semaphore(CALLS)
+        self._checked: set[str] = set()
+
+    async def encode(
+        self, texts: Sequence[str], language: Language, *, version: str = "", request_key: str = ""
+    ) -> tuple[Float32Array, str]:
+        """See `ports.Encoder`. With a version the texts are phrasings, which are cached; without one, questions."""
+        model = MODELS[language]
+        if not version:
+            tokens = self._tokenisers[language](texts, LENGTHS_OF)
+            answer = await self._models.infer(model, tokens.inputs(), seconds=self._question_seconds, key=request_key)
+            return answer.values, f"{model}/{answer.version}"
+        name = f"{model}/{version}"
+        file = self._cache.of(name)
+        if name not in self._checked:
+            await self._check(file, language, version)
+        vectors, missing = await asyncio.to_thread(file.get, texts)
+        if len(missing):
+            those = [texts[place] for place in missing.tolist()]
+            vectors[missing] = await self._encoded(those, language, version, file)
+        return vectors, name
+
+    async def versions(self, language: Language) -> list[str]:
+        """See `ports.Encoder`."""
+        return await self._models.loaded_versions(MODELS[language])
+
+    async def _check(self, file: "VectorFile", language: Language, version: str) -> None:
+        """Empties the file where the model that has its name now is another one: trained again, or exchanged."""
+        probe = list(EVERYDAY[language][:1])
+        [now] = await self._call(probe, language, version)
+        kept, missing = file.get(probe)
+        if not len(missing) and float(kept[0] @ now) < SAME_MODEL:
+            _log.warning("%s is not the model that the cached vectors are of: they are made anew", file.path.name)
+            file.clear()
+            missing = np.zeros(1, np.int64)
+        if len(missing):
+            file.add(probe, now[None])
+        self._checked.add(f"{MODELS[language]}/{version}")
+
+    async def _encoded(
+        self, texts: Sequence[str], language: Language, version: str, file: "VectorFile"
+    ) -> Float32Array:
+        vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
+
+        async def batch(places: NDArray[np.int64]) -> None:
+            async with self._calls:
+                vectors[places] = await self._call([texts[place] for place in places.tolist()], language, version)
+
+        order = np.argsort([len(text) for text in texts], kind="stable")  # of like length, so that little is padded
+        tasks = [asyncio.ensure_future(batch(order[start : start + ROWS])) for start in range(0, len(order), ROWS)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            done = np.flatnonzero(vectors.any(axis=1))  # what a failure has left unfinished is not done again
+            await asyncio.to_thread(file.add, [texts[place] for place in done.tolist()], vectors[done])
+        return rounded(vectors)
+
+    async def _call(self, texts: Sequence[str], language: Language, version: str) -> Float32Array:
+        tokens = self._tokenisers[language](texts, LENGTHS_OF)
+        answer = await self._models.infer(MODELS[language], tokens.inputs(), seconds=BUILD_SECONDS, version=version)
+        if answer.values.shape != (len(texts), DIMENSIONS):
+            raise ModelUnavailable(f"{MODELS[language]}: its output is {answer.values.shape}, not rows of {DIMENSIONS}")
+        return answer.values
+
+
+def rounded(vectors: Float32Array) -> Float32Array:
+    """As they come out of the cache: an index made of fresh vectors is the same as one made of kept ones."""
+    return vectors.astype(np.float16).astype(np.float32)
+
+
+class VectorCache:
+    """A folder with a file of vectors for each version of a model."""
+
+    def __init__(self, folder: Path, most_vectors: int = 1_000_000, most_files: int = 8) -> None:
+        """Files hold at most `most_vectors` (804 bytes each); the files longest unused go when there are too many."""
+        self._folder = folder
+        self._most_vectors = most_vectors
+        self._most_files = most_files
+        self._open: dict[str, VectorFile] = {}
+
+    def of(self, name: str) -> "VectorFile":
+        """The vectors of "<model>/<version>"."""
+        file = self._open.get(name)
+        if file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = VectorFile(self._folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}.vectors", self._most_vectors)
+            self._open[name] = file
+            self._drop_oldest()
+        return file
+
+    def _drop_oldest(self) -> None:
+        mine = {file.path for file in self._open.values()}
+        files = sorted(self._folder.glob("*.vectors"), key=lambda path: path.stat().st_mtime)
+        for path in files[: max(0, len(files) - self._most_files)]:
+            if path not in mine:
+                path.unlink(missing_ok=True)
+
+
+class VectorFile:
+    """Vectors by the SHA-256 of their text, as halves (float16: a cosine moves by less than .0005).
+
+    The file is only ever appended to: a record is the key, the vector, and a checksum of both. A write that was torn
+    leaves a record that is short, which the next write cuts off, or one whose checksum is wrong, which counts as
+    absent. Several processes may share a file; each knows what was in it when it opened it, and what it has added
+    itself.
+    """
+
+    def __init__(self, path: Path, most_vectors: int) -> None:
+        self.path = path
+        self._most = most_vectors
+        self._busy = threading.Lock()
+        self._added: dict[bytes, bytes] = {}
+        """Records that were written since the file was read."""
+        self._records: NDArray[np.void] = np.zeros(0, _RECORD)
+        self._prefixes: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        """The first eight bytes of the keys in the file, in order; of equal ones the newest last."""
+        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
+        """The record of each prefix."""
+        self._read()
+
+    def __len__(self) -> int:
+        return len(self._records) + len(self._added)
+
+    def get(self, texts: Sequence[str]) -> tuple[Float32Array, NDArray[np.int64]]:
+        """float32 [n, 384], and the places of those that are not here, whose rows are zero. Safe in a thread."""
+        keys = [_key(text) for text in texts]
+        with self._busy:
+            records = self._newest(keys)
+        rows = [record.tobytes() for record in records]
+        sound = (zlib.crc32(row[:-4]) == int.from_bytes(row[-4:], "little") for row in rows)
+        here = np.array([row[:32] == key and ok for row, key, ok in zip(rows, keys, sound, strict=True)], np.bool_)
+        vectors = records["vector"].astype(np.float32)
+        vectors[~here] = 0.0
+        return vectors, np.flatnonzero(~here)
+
+    def add(self, texts: Sequence[str], vectors: Float32Array) -> None:
+        """Appends vectors (float32 [n, 384]); that they cannot be written is said, and costs their encoding next
+        time."""
+        records = np.zeros(len(texts), _RECORD)
+        records["key"] = np.frombuffer(b"".join(_key(text) for text in texts), "V32")
+        records["vector"] = vectors
+        records["crc"] = [zlib.crc32(record.tobytes()[:-4]) for record in records]
+        with self._busy:
+            try:
+                self._append(records)
+            except OSError as error:
+                _log.warning("vectors are not kept in %s: %s", self.path, error)
+                return
+            self._added |= {record["key"].tobytes(): record.tobytes() for record in records}
+            if len(self._added) > MOST_ADDED:
+                self._read()
+
+    def clear(self) -> None:
+        """Forgets all, on disk too."""
+        with self._busy:
+            self.path.unlink(missing_ok=True)
+            self._read()
+
+    def _newest(self, keys: Sequence[bytes]) -> NDArray[np.void]:
+        """The newest record that may be each key's; the caller compares keys and checksums."""
+        records = np.zeros(len(keys), _RECORD)
+        if len(self._records):
+            wanted = np.frombuffer(b"".join(key[:8] for key in keys), np.uint64)
+            at = np.searchsorted(self._prefixes, wanted, side="right") - 1
+            records = self._records[self._order[np.maximum(at, 0)]]
+        for place, key in enumerate(keys if self._added else ()):
+            if key in self._added:
+                records[place] = np.frombuffer(self._added[key], _RECORD)[0]
+        return records
+
+    def _read(self) -> None:
+        self._added = {}
+        self._records = np.zeros(0, _RECORD)
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                if file.read(len(_MAGIC)) != _MAGIC:
+                    _log.warning("%s is no file of vectors of this kind: it is made anew", self.path)
+                    self.path.unlink()
+                elif whole := _whole_records(file):
+                    self._records = np.memmap(self.path, _RECORD, "r", len(_MAGIC), (whole,))
+        prefixes = np.ascontiguousarray(self._records["key"]).view(np.uint64)[:: 32 // 8]
+        self._order = np.argsort(prefixes, kind="stable")
+        self._prefixes = prefixes[self._order]
+
+    def _append(self, records: NDArray[np.void]) -> None:
+        with self.path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if file.seek(0, os.SEEK_END) < len(_MAGIC):
+                file.truncate(0)
+                file.write(_MAGIC)
+                file.flush()
+            whole = _whole_records(file)
+            file.truncate(len(_MAGIC) + whole * _RECORD.itemsize)  # what a torn write has left
+            if whole + len(records) <= self._most:
+                file.write(records.tobytes())
+                return
+        _log.warning("%s is full (%d vectors): the older half goes", self.path, whole)
+        self._begin_anew(records)
+
+    def _begin_anew(self, records: NDArray[np.void]) -> None:
+        """A new file with the newer half: whoever reads the old one may go on."""
+        beside = self.path.with_suffix(f".{os.getpid()}.new")
+        with self.path.open("rb") as old, beside.open("wb") as new:
+            new.write(_MAGIC)
+            old.seek(len(_MAGIC) + (_whole_records(old) - self._most // 2) * _RECORD.itemsize)
+            shutil.copyfileobj(old, new)
+            new.write(records.tobytes())
+        beside.replace(self.path)
+        self._read()
+
+
+def _whole_records(file: BinaryIO) -> int:
+    return max(0, file.seek(0, os.SEEK_END) - len(_MAGIC)) // _RECORD.itemsize
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
