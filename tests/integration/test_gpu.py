@@ -68,9 +68,10 @@ async def test_a_model_that_does_not_fit_its_limit_is_refused(files: ModelFiles)
 def test_training_in_mixed_precision_finds_held_out_items() -> None:
     if shutil.which("nvidia-smi") is None:
         pytest.skip("this machine has no NVIDIA driver")
-    from recommender.training import fitting, towers
+    from recommender.training import towers
     from recommender.training.material import prepare
     from tests.integration.test_training_smoke import short_recipe, synthetic
+    from training import fitting
 
     _, fitted = towers.train(prepare(synthetic()), short_recipe(epochs=3), fitting.to_nobody)
     assert fitted.best_score > 0

@@ -15,10 +15,12 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install c
 from recommender import features  # noqa: E402
 from recommender.data import Dataset  # noqa: E402
 from recommender.features import Interaction, ItemFacts, UserProfile  # noqa: E402
-from recommender.training import export, fitting, pipeline, search, served, towers  # noqa: E402
-from recommender.training.fitting import CheckpointError, Fitted  # noqa: E402
+from recommender.training import export, pipeline, search, served, towers  # noqa: E402
 from recommender.training.material import prepare  # noqa: E402
 from recommender.training.recipes import TowerRecipe  # noqa: E402
+from training import fitting  # noqa: E402
+from training.fitting import CheckpointError, Fitted  # noqa: E402
+from training.workshop import Workshop  # noqa: E402
 
 pytestmark = pytest.mark.training
 
@@ -46,13 +48,13 @@ def synthetic(users: int = 60, events: int = 14) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Workshop:
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     folder = tmp_path_factory.mktemp("training")
-    return pipeline.Workshop(folder / "models", folder / "scratch", epochs=1)
+    return Workshop(folder / "models", folder / "scratch", "recommender", epochs=1)
 
 
 @pytest.fixture(scope="module")
-def towers_of(workshop: pipeline.Workshop) -> Path:
+def towers_of(workshop: Workshop) -> Path:
     """A model repository with one epoch's towers."""
     results = pipeline.train(synthetic(), ["towers"], workshop)
     assert {line.method for line in results} == {"popularity", "item-kNN", "DSSM 1"}
@@ -60,7 +62,7 @@ def towers_of(workshop: pipeline.Workshop) -> Path:
 
 
 @pytest.fixture(scope="module")
-def rankers_of(towers_of: Path, workshop: pipeline.Workshop) -> Path:
+def rankers_of(towers_of: Path, workshop: Workshop) -> Path:
     """The same with both rankers, trained over what those towers recall."""
     results = pipeline.train(synthetic(), ["ranker-uniform", "ranker-recalled"], workshop)
     assert {line.method for line in results if line.stage == "ranking"} == {"popularity", "DSSM 1", "DIN 1", "DIN 2"}

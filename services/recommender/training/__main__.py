@@ -13,7 +13,8 @@ from recommender import data
 from recommender.data import DataError, Dataset
 from recommender.training import evaluation, material, pipeline
 from recommender.training.evaluation import Measured
-from recommender.training.fitting import CheckpointError, Workers
+from training.fitting import CheckpointError, Workers
+from training.workshop import Workshop
 
 ML_100K = "ml-100k"
 DEFAULT_THREADS = 2
@@ -31,8 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
         dataset = _dataset(options.data, options.scratch)
         if options.command == "train":
             with Workers.current().joined():
-                workshop = pipeline.Workshop(
-                    options.output, options.scratch, options.search, options.resume, options.epochs
+                workshop = Workshop(
+                    options.output,
+                    options.scratch,
+                    "recommender",
+                    options.search,
+                    options.resume,
+                    options.epochs,
                 )
                 results = pipeline.train(dataset, options.models, workshop)
         else:

@@ -1,9 +1,6 @@
 """The model card: what a version is, what it was made from, how good it is, and what it may be used for."""
 
-import functools
 import json
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version as installed
@@ -15,9 +12,11 @@ import onnx
 from recommender.data import Dataset
 from recommender.training.evaluation import Measured
 from recommender.training.export import Exported
-from recommender.training.fitting import Fitted
 from recommender.training.recipes import RankerRecipe, TowerRecipe
 from recommender.training.served import CARD_FILE
+from training import fitting
+from training.fitting import Fitted
+from training.revision import code_revision
 
 LICENCE_OF_DATA = (
     "MovieLens: research and education with attribution; no commercial use without GroupLens' permission; "
@@ -66,36 +65,17 @@ def write(
         "onnx_max_absolute_difference": exported.difference,
         "inputs": {tensor.name: _signature(tensor) for tensor in graph.input},
         "outputs": {tensor.name: _signature(tensor) for tensor in graph.output},
-        "code_revision": code_revision(),
+        "code_revision": revision(),
         "libraries": {library: installed(library).partition("+")[0] for library in ("torch", "onnx", "numpy")},
         "notes": list(notes),
     }
     exported.file.with_name(CARD_FILE).write_text(json.dumps(content, indent=2) + "\n")
 
 
-@functools.cache
-def code_revision() -> str:
-    """The commit of the code, with `-dirty` where what decides a training differs from it.
-
-    In an image it is the commit that the image was built from (CASEBOOK_REVISION); `unknown` without that and git.
-    Asked once, when a training begins: by its end the files may have changed.
-    """
-    if built_from := os.environ.get("CASEBOOK_REVISION"):
-        return built_from
+def revision() -> str:
+    """The commit of the code that decides a training."""
     training = Path(__file__).parent
-    deciding = [str(training), str(training.parent / "features.py"), str(training.parent / "data.py")]
-    try:
-        commit = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--", *deciding)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return f"{commit}-dirty" if changed else commit
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)  # noqa: S603
-    return done.stdout.strip()
+    return code_revision(training, training.parent / "features.py", training.parent / "data.py", Path(fitting.__file__))
 
 
 def _signature(tensor: onnx.ValueInfoProto) -> Mapping[str, Any]:

@@ -1,71 +1,25 @@
 """The pipeline: prepare, (search,) train, export, measure beside the floors and the versions before, write the card."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from recommender.data import Dataset
-from recommender.training import card, evaluation, fitting, ranker, search, towers
+from recommender.training import card, evaluation, ranker, search, towers
 from recommender.training.evaluation import Measured
-from recommender.training.fitting import Fitted, Report, Workers
 from recommender.training.material import Material, prepare
 from recommender.training.recipes import RANKERS, RankerRecipe, TowerRecipe
 from recommender.training.served import RANKER, USER_TOWER, versions
-from recommender.training.tracking import tracked
+from training.fitting import Fitted, Report, Workers
+from training.workshop import Workshop
 
 TOWERS = "towers"
 MODELS = (TOWERS, *(f"ranker-{negatives}" for negatives in RANKERS))
 """What can be trained; by default all, in this order: a ranker learns on what the newest towers recall."""
 
-Recipe = TypeVar("Recipe", TowerRecipe, RankerRecipe)
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """Where a run writes and how much it may do.
-
-    `repository`: the model repository; `scratch`: checkpoints, searches and tracked runs; `trials`: of a search before
-    the training, 0 for none; `resume`: go on from a checkpoint; `epochs`: at most so many, whatever the recipe says.
-    """
-
-    repository: Path
-    scratch: Path
-    trials: int = 0
-    resume: bool = False
-    epochs: int | None = None
-
-    def checkpoint(self, run: str) -> Path:
-        """The checkpoint of a run; without `resume` an old one is removed first."""
-        if not self.resume:
-            self.forget(run)
-        Workers.current().wait()
-        return self._checkpoint(run)
-
-    def forget(self, run: str) -> None:
-        """Removes the checkpoint of a run that is done, or not to be resumed."""
-        if Workers.current().first:
-            self._checkpoint(run).unlink(missing_ok=True)
-
-    def tracked(self, run: str, recipe: TowerRecipe | RankerRecipe) -> AbstractContextManager[Report]:
-        """The tracked run of the first process; the others report to nobody."""
-        if Workers.current().first:
-            return tracked(run, asdict(recipe), self.scratch / "mlflow")
-        return nullcontext(fitting.to_nobody)
-
-    def _checkpoint(self, run: str) -> Path:
-        return self.scratch / "checkpoints" / f"{run}.pt"
-
-    def limited(self, recipe: Recipe) -> Recipe:
-        """The recipe with no more epochs than this run may take."""
-        epochs = min(recipe.schedule.epochs, self.epochs or recipe.schedule.epochs)
-        return replace(recipe, schedule=replace(recipe.schedule, epochs=epochs))
-
 
 def train(dataset: Dataset, models: Sequence[str], workshop: Workshop) -> list[Measured]:
     """Trains `models`, each as the next free version, and returns the measures of all versions in the repository."""
-    card.code_revision()
+    card.revision()
     material = prepare(dataset)
     for model in models:
         if model == TOWERS:

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from recommender.features import LIKED, TOWER_SIMILARITY
-from recommender.training import evaluation, export, fitting, measures, ranking_examples
+from recommender.training import evaluation, export, measures, ranking_examples
 from recommender.training.din import Din, DinLoss, Standardisation, Standardise
 from recommender.training.examples import Part
 from recommender.training.export import Exported
-from recommender.training.fitting import Fitted, Report
 from recommender.training.material import Material, as_tensors
 from recommender.training.ranking_examples import RECALLED
 from recommender.training.recipes import RankerRecipe
 from recommender.training.served import RANKER
+from training import fitting
+from training.fitting import Fitted, Report
 
 VALIDATION_BATCH = 64
 SIMILARITY_WEIGHTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0, 24.0, 32.0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from recommender.features import VECTOR
 from recommender.training.din import DinHyperparameters
 from recommender.training.dssm import DssmHyperparameters
-from recommender.training.fitting import Schedule
+from training.fitting import Schedule
 
 
 @dataclass(frozen=True, slots=True)

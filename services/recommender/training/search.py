@@ -8,8 +8,8 @@ from typing import TypeVar
 import optuna
 from optuna.trial import BaseTrial
 
-from recommender.training.fitting import Fitted, Report, Schedule
 from recommender.training.recipes import RankerRecipe, TowerRecipe
+from training.fitting import Fitted, Report, Schedule
 
 Recipe = TypeVar("Recipe", TowerRecipe, RankerRecipe)
 

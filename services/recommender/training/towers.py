@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from recommender import features
-from recommender.training import export, fitting, measures
+from recommender.training import export, measures
 from recommender.training.dssm import Dssm
 from recommender.training.examples import Part
 from recommender.training.export import Exported
-from recommender.training.fitting import Fitted, Report
 from recommender.training.material import Material, as_tensors
 from recommender.training.recipes import TowerRecipe
 from recommender.training.served import ITEM_TOWER, USER_TOWER
+from training import fitting
+from training.fitting import Fitted, Report
 
 CHECKED_USERS = 256
 """Moments of the test part that ONNX is compared with PyTorch on; of the items, all are."""

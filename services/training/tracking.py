@@ -8,16 +8,15 @@ from typing import Any
 
 import mlflow
 
-from recommender.training.fitting import Report
-
-EXPERIMENT = "recommender"
+from training.fitting import Report
 
 
 @contextmanager
-def tracked(name: str, parameters: Mapping[str, Any], folder: Path) -> Iterator[Report]:
+def tracked(experiment: str, name: str, parameters: Mapping[str, Any], folder: Path) -> Iterator[Report]:
     """A run called `name`; what is reported inside goes into it and onto the terminal.
 
     Args:
+        experiment: what MLflow groups runs by: the service whose models are trained.
         name: of the run.
         parameters: nested mappings are flattened: `schedule.epochs`.
         folder: holds `mlflow.db` and the artifacts of runs tracked locally.
@@ -26,9 +25,9 @@ def tracked(name: str, parameters: Mapping[str, Any], folder: Path) -> Iterator[
     folder.mkdir(parents=True, exist_ok=True)
     if "MLFLOW_TRACKING_URI" not in os.environ:
         mlflow.set_tracking_uri(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        mlflow.create_experiment(EXPERIMENT, artifact_location=(folder / "artifacts").resolve().as_uri())
-    mlflow.set_experiment(EXPERIMENT)
+    if mlflow.get_experiment_by_name(experiment) is None:
+        mlflow.create_experiment(experiment, artifact_location=(folder / "artifacts").resolve().as_uri())
+    mlflow.set_experiment(experiment)
     with mlflow.start_run(run_name=name):
         mlflow.log_params(dict(_flat(parameters)))
 
