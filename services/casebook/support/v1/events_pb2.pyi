@@ -42,7 +42,7 @@ class HandoffChanged(_message.Message):
     def __init__(self, handoff: _Optional[_Union[_desk_pb2.Handoff, _Mapping]] = ...) -> None: ...
 
 class FeedbackGiven(_message.Message):
-    __slots__ = ("conversation_id", "turn_id", "knowledge_base", "language", "question", "outcome", "answered_article_id", "source", "correct_article_id", "in_scope", "comment", "confidence", "versions", "given_at")
+    __slots__ = ("conversation_id", "turn_id", "knowledge_base", "language", "question", "outcome", "answered_article_id", "source", "correct_article_id", "in_scope", "comment", "confidence", "versions", "given_at", "context")
     CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
     TURN_ID_FIELD_NUMBER: _ClassVar[int]
     KNOWLEDGE_BASE_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class FeedbackGiven(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     GIVEN_AT_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     conversation_id: str
     turn_id: str
     knowledge_base: str
@@ -71,4 +72,5 @@ class FeedbackGiven(_message.Message):
     confidence: float
     versions: _support_pb2.Versions
     given_at: _timestamp_pb2.Timestamp
-    def __init__(self, conversation_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., knowledge_base: _Optional[str] = ..., language: _Optional[str] = ..., question: _Optional[str] = ..., outcome: _Optional[_Union[_support_pb2.Outcome, str]] = ..., answered_article_id: _Optional[str] = ..., source: _Optional[_Union[FeedbackSource, str]] = ..., correct_article_id: _Optional[str] = ..., in_scope: _Optional[bool] = ..., comment: _Optional[str] = ..., confidence: _Optional[float] = ..., versions: _Optional[_Union[_support_pb2.Versions, _Mapping]] = ..., given_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    context: str
+    def __init__(self, conversation_id: _Optional[str] = ..., turn_id: _Optional[str] = ..., knowledge_base: _Optional[str] = ..., language: _Optional[str] = ..., question: _Optional[str] = ..., outcome: _Optional[_Union[_support_pb2.Outcome, str]] = ..., answered_article_id: _Optional[str] = ..., source: _Optional[_Union[FeedbackSource, str]] = ..., correct_article_id: _Optional[str] = ..., in_scope: _Optional[bool] = ..., comment: _Optional[str] = ..., confidence: _Optional[float] = ..., versions: _Optional[_Union[_support_pb2.Versions, _Mapping]] = ..., given_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., context: _Optional[str] = ...) -> None: ...
