@@ -10,7 +10,7 @@ import grpc
 from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
 from casebook.catalogue.v1 import catalogue_pb2
 from casebook.recommender.v1.recommender_pb2_grpc import add_RecommenderServiceServicer_to_server
-from chassis import database, logs
+from chassis import database, logs, redis_client
 from chassis.events import EventConsumer, EventProducer, Handler, TopicFollower
 from chassis.health import Check
 from chassis.models import ModelClient, connect_to_models
@@ -28,8 +28,7 @@ from recommender.events import (
 from recommender.index import Indexes, IndexKeeper
 from recommender.metrics import Coverage
 from recommender.models import InferenceModels
-from recommender.online_features import BehaviourWriter, EntityRows, OnlineVisitors, connect_async
-from recommender.online_features import connect as connect_redis
+from recommender.online_features import BehaviourWriter, EntityRows, OnlineVisitors
 from recommender.ports import ModelUnavailable, OnlineStoreUnavailable
 from recommender.ranking import Ranking
 from recommender.recall import Recall
@@ -63,7 +62,7 @@ class Serving:
 def serving(process: Process[RecommenderSettings]) -> Serving:
     """Everything that `serve` needs, connected when first used; closed when the process stops."""
     settings = process.settings
-    redis = connect_async(settings.redis_url.get_secret_value(), settings.feature_deadline_seconds)
+    redis = redis_client.connect(settings.redis_url.get_secret_value(), settings.feature_deadline_seconds)
     rows = user_rows(settings, settings.feature_deadline_seconds)
     engine = database.connect(settings.database_url.get_secret_value())
     channel = connect_to_models(settings.inference_address, settings, "recommender")
@@ -150,7 +149,8 @@ async def serve(process: Process[RecommenderSettings]) -> None:
 def feature_consumer(settings: RecommenderSettings) -> EventConsumer:
     """The consumer of behaviour events."""
     writer = BehaviourWriter(
-        connect_redis(settings.redis_url.get_secret_value(), CONSUMER_TIMEOUT_SECONDS), settings.lifetimes
+        redis_client.connect_blocking(settings.redis_url.get_secret_value(), CONSUMER_TIMEOUT_SECONDS),
+        settings.lifetimes,
     )
     updates = FeatureUpdates(writer, user_rows(settings, CONSUMER_TIMEOUT_SECONDS), settings.experiment)
     handler = Handler(behaviour_pb2.BehaviourEvent, updates.handle)
@@ -160,7 +160,7 @@ def feature_consumer(settings: RecommenderSettings) -> EventConsumer:
 async def seed_once(settings: RecommenderSettings) -> None:
     """The whole life of `seed`."""
     engine = database.connect(settings.database_url.get_secret_value())
-    client = connect_redis(settings.redis_url.get_secret_value(), SEED_TIMEOUT_SECONDS)
+    client = redis_client.connect_blocking(settings.redis_url.get_secret_value(), SEED_TIMEOUT_SECONDS)
     try:
         dataset = await asyncio.to_thread(seeding.read, settings.seed_data, settings.seed_cache)
         rows = partial(user_rows, settings, SEED_TIMEOUT_SECONDS)

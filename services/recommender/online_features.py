@@ -24,10 +24,7 @@ from typing import Any, Protocol
 
 import redis
 import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from recommender.catalogue import Activity, ItemActivity
 from recommender.features import (
@@ -214,28 +211,6 @@ class Applied:
 def key_prefix(tenant: str) -> str:
     """What every key of a tenant begins with."""
     return f"rec:{{{tenant}}}:"
-
-
-def connect(url: str, timeout_seconds: float) -> redis.Redis:
-    """A client for a thread; one immediate second attempt, since a pooled connection may have died unnoticed."""
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 1),
-    )
-
-
-def connect_async(url: str, timeout_seconds: float) -> redis.asyncio.Redis:
-    """The same for asyncio code."""
-    return redis.asyncio.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=AsyncRetry(NoBackoff(), 1),
-    )
 
 
 class BehaviourWriter:

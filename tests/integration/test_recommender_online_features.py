@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from chassis import redis_client
 from recommender.entity_features import UserRows, connection_string
 from recommender.features import Interaction, ItemAggregates, UserAggregates, UserProfile, segment
 from recommender.live_state import Behaviour, LiveState
@@ -15,8 +16,6 @@ from recommender.online_features import (
     Lifetimes,
     OnlineVisitors,
     UserRow,
-    connect,
-    connect_async,
     key_prefix,
     write_state,
 )
@@ -38,7 +37,7 @@ def tenant(request):
 
 @pytest.fixture
 def client(redis_url):
-    with connect(redis_url, 2.0) as client:
+    with redis_client.connect_blocking(redis_url, 2.0) as client:
         yield client
 
 
@@ -49,7 +48,7 @@ def rows(redis_url):
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def visitors(redis_url, rows):
-    async with connect_async(redis_url, 2.0) as client:
+    async with redis_client.connect(redis_url, 2.0) as client:
         yield OnlineVisitors(client, rows, deadline_seconds=2.0)
 
 
@@ -217,13 +216,13 @@ async def test_a_user_who_has_just_come_is_no_fault(tenant, visitors):
 
 async def test_without_redis_the_visitor_is_unknown_and_the_writer_says_so(rows, tenant):
     nowhere = "redis://127.0.0.1:1/0"
-    async with connect_async(nowhere, 0.2) as client:
+    async with redis_client.connect(nowhere, 0.2) as client:
         broken_rows = UserRows(FEAST, nowhere, timeout_seconds=0.2, ttl_seconds=3600)
         visitor = await OnlineVisitors(client, broken_rows, deadline_seconds=0.5).visitor(tenant, "ana", "")
 
     assert visitor.segment == "all"
     assert "online features are not available" in visitor.degraded[0]
-    broken_writer = BehaviourWriter(connect(nowhere, 0.2), Lifetimes())
+    broken_writer = BehaviourWriter(redis_client.connect_blocking(nowhere, 0.2), Lifetimes())
     behaviour = Behaviour("e1", "user:ana", Interaction("ana", "film", 5.0, "like", START))
     with pytest.raises(OnlineStoreUnavailable):
         broken_writer.apply(tenant, behaviour)

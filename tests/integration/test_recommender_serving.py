@@ -18,7 +18,7 @@ from casebook.behaviour.v1 import events_pb2 as behaviour_pb2
 from casebook.catalogue.v1 import catalogue_pb2
 from casebook.recommender.v1 import recommender_pb2 as pb
 from casebook.recommender.v1.recommender_pb2_grpc import RecommenderServiceStub
-from chassis import database, outbox
+from chassis import database, outbox, redis_client
 from chassis.events import EventProducer
 from chassis.identity import Identity, Role
 from chassis.process import Process
@@ -32,7 +32,6 @@ from recommender import bootstrap
 from recommender import seed as seeding
 from recommender.data import Dataset
 from recommender.features import Interaction, ItemFacts, UserProfile
-from recommender.online_features import connect as connect_redis
 from recommender.settings import RecommenderSettings
 from recommender.sink import TABLES
 from recommender.store import Store
@@ -190,7 +189,7 @@ async def prepared(settings: RecommenderSettings) -> None:
     owner, service = settings.database_owner_url.get_secret_value(), settings.database_url.get_secret_value()
     await asyncio.to_thread(database.migrate, "recommender", owner, service)
     engine = database.connect(service)
-    with connect_redis(settings.redis_url.get_secret_value(), 5.0) as client:
+    with redis_client.connect_blocking(settings.redis_url.get_secret_value(), 5.0) as client:
         for _ in range(2):
             await seeding.seed(
                 small_movielens(), TENANT, Store(engine), client, lambda: bootstrap.user_rows(settings, 5.0)
@@ -436,7 +435,7 @@ async def test_without_redis_the_answer_is_popular_and_says_so(world):
 
 
 async def test_a_lost_feature_row_is_said(world):
-    with connect_redis(world.settings.redis_url.get_secret_value(), 5.0) as client:
+    with redis_client.connect_blocking(world.settings.redis_url.get_secret_value(), 5.0) as client:
         for key in client.scan_iter("*u9*", count=10_000):
             if not key.startswith("rec:"):
                 client.delete(key)
