@@ -49,6 +49,8 @@ class LabelledQuestion:
     article_id: str | None
     """The article that answers it; None: out of scope."""
     from_feedback: bool = False
+    wrong_article_id: str | None = None
+    """Only this is known, that this article does not answer it; then `article_id` says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
