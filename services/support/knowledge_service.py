@@ -1,28 +1,21 @@
-"""The gRPC servicers of what operators keep: the knowledge base, and how sure its answers have to be."""
+"""The gRPC servicer of the knowledge base: checks the request, calls the store, translates the answer."""
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import grpc
 
 from casebook.support.v1 import knowledge_pb2 as pb
-from casebook.support.v1 import quality_pb2
 from casebook.support.v1.knowledge_pb2_grpc import KnowledgeServiceServicer
-from casebook.support.v1.quality_pb2_grpc import QualityServiceServicer
-from chassis.errors import InvalidField, NotFound
 from chassis.fields import MAX_ID_CHARACTERS, check_count, check_id, check_text, page_size
 from chassis.identity import Role, require
 from support.articles import article_message, checked_article, checked_articles, checked_base, checked_language
-from support.calibration import Calibration, Calibrations
 from support.corpus import Bases, CorpusKeeper
-from support.knowledge import LANGUAGES, Article, KnowledgeBase, LabelledQuestion, Language
+from support.knowledge import Article, KnowledgeBase, LabelledQuestion
 from support.language import detect
-from support.quality import Quality
 from support.store import Draft, Store
 
-KNOWLEDGE = "casebook.support.v1.KnowledgeService"
-QUALITY = "casebook.support.v1.QualityService"
+SERVICE = "casebook.support.v1.KnowledgeService"
 
 MAX_ARTICLES = 500
 MAX_PAGE_BYTES = 3_000_000
@@ -33,7 +26,6 @@ MAX_QUESTION_CHARACTERS = 2_000
 MAX_DRAFTS = 100
 DEFAULT_DRAFTS = 50
 MAX_REASON_CHARACTERS = 500
-LEAST_RISK, MOST_RISK = 0.001, 0.5
 
 Context: TypeAlias = grpc.aio.ServicerContext
 
@@ -124,60 +116,6 @@ class KnowledgeService(KnowledgeServiceServicer):
             self._keeper.wake()
 
 
-class QualityService(QualityServiceServicer):
-    """`casebook.support.v1.QualityService`."""
-
-    def __init__(self, quality: Quality, bases: Bases, calibrations: Calibrations, calibrate_seconds: float) -> None:
-        self._quality = quality
-        self._bases = bases
-        self._calibrations = calibrations
-        self._calibrate_seconds = calibrate_seconds
-        self._calibrating: dict[KnowledgeBase, asyncio.Lock] = {}
-
-    async def GetRiskCoverage(
-        self, request: quality_pb2.GetRiskCoverageRequest, context: Context
-    ) -> quality_pb2.GetRiskCoverageResponse:
-        """What is in force here, out of memory."""
-        base = self._known(require(Role.VIEWER).tenant, request.knowledge_base)
-        language = checked_language(request.language)
-        calibration = self._calibrations.of(base, language)
-        target_risk = _risk(request.target_risk) if request.target_risk else calibration.target_risk
-        return quality_pb2.GetRiskCoverageResponse(
-            calibration=_calibration_message(base, language, calibration),
-            curve=[
-                quality_pb2.RiskCoveragePoint(threshold=each.threshold, coverage=each.coverage, risk=each.risk)
-                for each in calibration.curve
-            ],
-            threshold=calibration.threshold_for(target_risk),
-            target_risk=target_risk,
-        )
-
-    async def SetTargetRisk(
-        self, request: quality_pb2.SetTargetRiskRequest, context: Context
-    ) -> quality_pb2.SetTargetRiskResponse:
-        """Chooses the risk; here it counts when this returns."""
-        operator = require(Role.OPERATOR)
-        base = self._known(operator.tenant, request.knowledge_base)
-        languages: Sequence[Language] = [checked_language(request.language)] if request.language else LANGUAGES
-        await self._quality.aim(base, languages, _risk(request.target_risk), operator.principal)
-        return quality_pb2.SetTargetRiskResponse()
-
-    async def Calibrate(self, request: quality_pb2.CalibrateRequest, context: Context) -> quality_pb2.CalibrateResponse:
-        """Fits the calibrations anew, one base at a time."""
-        base = self._known(require(Role.OPERATOR).tenant, request.knowledge_base)
-        async with asyncio.timeout(self._calibrate_seconds), self._calibrating.setdefault(base, asyncio.Lock()):
-            fitted = await self._quality.calibrate(base)
-        return quality_pb2.CalibrateResponse(
-            calibrations=[_calibration_message(base, language, each) for language, each in fitted.items()]
-        )
-
-    def _known(self, tenant: str, name: str) -> KnowledgeBase:
-        base = checked_base(tenant, name)
-        if self._bases.of(base) is None:
-            raise NotFound("knowledge base", name)
-        return base
-
-
 def _that_fits(articles: Iterable[Article]) -> list[pb.Article]:
     """The first of them, as many as fit into one message."""
     page: list[pb.Article] = []
@@ -198,14 +136,6 @@ def _question(message: pb.LabelledQuestion, field: str) -> LabelledQuestion:
     return LabelledQuestion(message.question, language, message.article_id or None)
 
 
-def _risk(value: float) -> float:
-    # A float32 of the contract: 0.001 is a little more or less.
-    risk = float(f"{value:.7g}")
-    if not LEAST_RISK <= risk <= MOST_RISK:
-        raise InvalidField("target_risk", f"{LEAST_RISK} to {MOST_RISK}", risk)
-    return risk
-
-
 def _draft_message(draft: Draft) -> pb.Draft:
     message = pb.Draft(
         draft_id=draft.draft_id,
@@ -215,20 +145,4 @@ def _draft_message(draft: Draft) -> pb.Draft:
         proposed_by=draft.proposed_by,
     )
     message.proposed_at.FromDatetime(draft.proposed_at)
-    return message
-
-
-def _calibration_message(base: KnowledgeBase, language: Language, calibration: Calibration) -> quality_pb2.Calibration:
-    message = quality_pb2.Calibration(
-        version=calibration.version,
-        knowledge_base=base.name,
-        language=language,
-        in_scope_questions=calibration.in_scope,
-        out_of_scope_questions=calibration.out_of_scope,
-        from_feedback=calibration.from_feedback,
-        expected_calibration_error=calibration.ece,
-        target_risk=calibration.target_risk,
-    )
-    if calibration.fitted_at is not None:
-        message.fitted_at.FromDatetime(calibration.fitted_at)
     return message

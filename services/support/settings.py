@@ -38,7 +38,7 @@ class SupportSettings(SinkSettings):
     """How often the model server is asked which encoders may answer. A changed article does not wait for it."""
     quality_poll_seconds: float = Field(2.0, gt=0, le=60)
     """How often calibrations and chosen risks are looked up: so soon every replica follows a change."""
-    calibrate_seconds: float = Field(120.0, gt=0, le=300)
+    calibrate_seconds: float = Field(120.0, gt=0, le=290)
     """How long fitting the calibrations of a base may take."""
     calibrate_concurrency: int = Field(4, ge=1, le=64)
     """Labelled questions that are retrieved at a time meanwhile: the rest of the machine answers customers."""

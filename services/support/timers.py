@@ -1,0 +1,71 @@
+"""What `timers` does about labels and the inbox. Two such processes do the work twice, and no harm."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import grpc
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from casebook.support.v1 import quality_pb2
+from casebook.support.v1.quality_pb2_grpc import QualityServiceStub
+from chassis import database, inbox, logs
+from chassis.errors import CasebookError, Unavailable, from_rpc_error
+from chassis.identity import acting_as, service_identity
+from support.knowledge import KnowledgeBase
+from support.store import DATABASE, Store
+
+LOOK_SECONDS = 2.0
+PRUNE_SECONDS = 3_600.0
+
+_log = logs.logger(__name__)
+
+
+class Recalibration:
+    """Has a base calibrated once its labels have changed, and have been quiet for a while."""
+
+    def __init__(self, store: Store, quality: QualityServiceStub, quiet_seconds: float) -> None:
+        self._store = store
+        self._quality = quality
+        self._quiet = timedelta(seconds=quiet_seconds)
+        self._done: dict[KnowledgeBase, datetime] = {}
+        """How new the labels were that a base was calibrated on last: too few of them fit nothing, however often."""
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                await self.look(datetime.now(UTC))
+            except Unavailable as error:
+                _log.warning("labels are not looked at now", why=str(error))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self, now: datetime) -> None:
+        """Calibrates what is due. One that fails is due again. Raises Unavailable."""
+        for base, newest in (await self._store.uncalibrated()).items():
+            if newest > now - self._quiet or self._done.get(base) == newest:
+                continue
+            with acting_as(service_identity("support", base.tenant)):
+                try:
+                    await self._quality.Calibrate(quality_pb2.CalibrateRequest(knowledge_base=base.name))
+                except (grpc.RpcError, CasebookError) as error:
+                    known = from_rpc_error(error) if isinstance(error, grpc.RpcError) else error
+                    _log.warning("not calibrated now", base=base.name, tenant=base.tenant, why=str(known))
+                    continue
+            self._done[base] = newest
+
+
+class InboxPruning:
+    """Forgets events that no redelivery can bring back."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def run(self) -> None:
+        """Prunes once an hour until cancelled."""
+        while True:
+            try:
+                async with database.transaction(self._engine, DATABASE) as connection:
+                    await connection.run_sync(inbox.prune)
+            except Unavailable as error:
+                _log.warning("the inbox is not pruned now", why=str(error))
+            await asyncio.sleep(PRUNE_SECONDS)
