@@ -333,10 +333,7 @@ def _logistic_line(logits: Float64Array, target: Float64Array, weights: Float64A
 
 def _isotonic(logits: Float64Array, right: Float64Array, weights: Float64Array) -> Scale:
     """A block's knot stands at its mean logit; each block is drawn towards the whole by one question's weight."""
-    # Half a second to import, and only this needs it.
-    from sklearn.isotonic import IsotonicRegression
-
-    fitted = IsotonicRegression(out_of_bounds="clip").fit_transform(logits, right, sample_weight=weights)
+    fitted = rising(logits, right, weights)
     _, block, size = np.unique(fitted, return_inverse=True, return_counts=True)
     weight = np.bincount(block, weights)
     centre = np.bincount(block, weights * logits) / weight
@@ -344,6 +341,26 @@ def _isotonic(logits: Float64Array, right: Float64Array, weights: Float64Array) 
     whole = float(np.average(right, weights=weights))
     level = (level * size + whole) / (size + 1.0)
     return _scale(centre, np.maximum.accumulate(level))
+
+
+def rising(logits: Float64Array, right: Float64Array, weights: Float64Array) -> Float64Array:
+    """The rising function of the logit that is nearest to `right` by weighted squares, at each logit: float64 [n].
+
+    Isotonic regression by pooling neighbours that fall (Ayer et al., "An empirical distribution function for sampling
+    with incomplete information", 1955). scikit-learn has it too, and with SciPy would be a third of the image.
+    """
+    distinct, place = np.unique(logits, return_inverse=True)
+    weight = np.bincount(place, weights, len(distinct))
+    level = np.bincount(place, weights * right, len(distinct)) / weight
+    pools: list[tuple[float, float, int]] = []  # level, weight, distinct logits
+    for pool in zip(level.tolist(), weight.tolist(), [1] * len(distinct), strict=True):
+        while pools and pools[-1][0] >= pool[0]:
+            before = pools.pop()
+            both = before[1] + pool[1]
+            pool = (before[0] * before[1] + pool[0] * pool[1]) / both, both, before[2] + pool[2]
+        pools.append(pool)
+    fitted: Float64Array = np.repeat([level for level, _, _ in pools], [size for *_, size in pools])[place]
+    return fitted
 
 
 def _scale(logits: Float64Array, probabilities: Float64Array) -> Scale:
