@@ -1,10 +1,8 @@
 """The recommender whole, on real Redis, PostgreSQL, Kafka's mock and `inference`; then with each of them broken."""
 
 import asyncio
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,12 +19,11 @@ from casebook.recommender.v1.recommender_pb2_grpc import RecommenderServiceStub
 from chassis import database, outbox, redis_client
 from chassis.events import EventProducer
 from chassis.identity import Identity, Role
-from chassis.process import Process
 from chassis.rpc import connect
 from chassis.sink import Sink
 from cli import databases
 from cli.postgres_server import SUPERUSER, postgres_server, postgres_url
-from cli.processes import ProcessSpec, free_ports
+from cli.processes import free_ports
 from cli.redis_server import redis_server, redis_url
 from recommender import bootstrap
 from recommender import seed as seeding
@@ -36,7 +33,8 @@ from recommender.settings import RecommenderSettings
 from recommender.sink import TABLES
 from recommender.store import Store
 from tests.fixtures.inference import KEYS, InferenceServer, ModelFolder, StartInference, inference_servers
-from tests.fixtures.infrastructure import EmbeddedKafka, running
+from tests.fixtures.infrastructure import EmbeddedKafka
+from tests.fixtures.serving import Part, in_thread, serving, until
 
 # The parts take some seconds to start, Feast above all; they and all tests here share one loop, as in a process.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
@@ -47,26 +45,6 @@ TENANT = "demo"
 OPERATOR = Identity(TENANT, "olga", frozenset({Role.OPERATOR}))
 VIEWER = Identity(TENANT, "vera", frozenset({Role.VIEWER}))
 STRANGER = Identity("another", "eve", frozenset({Role.OPERATOR}))
-
-
-class Part:
-    """A server that a test may break: killed, and started again on the same port with the same data."""
-
-    def __init__(self, spec: ProcessSpec) -> None:
-        self._spec = spec
-        self._life = ExitStack()
-        self._process = self._life.enter_context(running(spec))
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def restart(self) -> None:
-        self._life.close()
-        self._process = self._life.enter_context(running(self._spec))
-
-    def close(self) -> None:
-        self._life.close()
 
 
 @dataclass
@@ -95,17 +73,6 @@ class World:
 
     async def recommend(self, **request: object) -> pb.RecommendResponse:
         return await self.api.Recommend(pb.RecommendRequest(**request), timeout=5)
-
-
-async def until(what: str, look: Callable[[], Awaitable[object]], seconds: float = 20.0) -> float:
-    """Looks until it sees something true; returns how long that took, fails with what it waited for."""
-    started = time.monotonic()
-    seen: object = None
-    while time.monotonic() - started < seconds:
-        if seen := await look():
-            return time.monotonic() - started
-        await asyncio.sleep(0.02)
-    pytest.fail(f"waited {seconds} s for {what}; seen last: {seen!r}")
 
 
 def small_movielens() -> Dataset:
@@ -200,32 +167,13 @@ async def prepared(settings: RecommenderSettings) -> None:
 @asynccontextmanager
 async def replica(settings: RecommenderSettings) -> AsyncIterator[list[RecommenderServiceStub]]:
     """A running `serve`: clients of it as operator, as viewer and as another tenant's operator."""
-    process = Process("recommender", "serve", settings)
-    serving = asyncio.create_task(bootstrap.serve(process))
-
-    async def ready() -> object:
-        assert not serving.done(), serving.exception()
-        return process.readiness.ready
-
-    await until("the recommender to be ready", ready, 50)
-    channels = [connect(f"127.0.0.1:{process.grpc_port}", settings, (), who) for who in (OPERATOR, VIEWER, STRANGER)]
-    try:
-        yield [RecommenderServiceStub(channel) for channel in channels]
-    finally:
-        for channel in channels:
-            await channel.close()
-        process.stopping.set()
-        await asyncio.wait_for(serving, 10)
-        await process.drain()
-
-
-@asynccontextmanager
-async def in_thread(run: Callable[[threading.Event], None]) -> AsyncIterator[None]:
-    stop = threading.Event()
-    thread = asyncio.create_task(asyncio.to_thread(run, stop))
-    yield
-    stop.set()
-    await asyncio.wait_for(thread, 15)
+    async with serving("recommender", settings, bootstrap.serve) as address:
+        channels = [connect(address, settings, (), who) for who in (OPERATOR, VIEWER, STRANGER)]
+        try:
+            yield [RecommenderServiceStub(channel) for channel in channels]
+        finally:
+            for channel in channels:
+                await channel.close()
 
 
 def ids(answer: pb.RecommendResponse) -> list[str]:
