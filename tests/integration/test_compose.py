@@ -8,6 +8,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -39,10 +40,13 @@ class Compose:
         assert ended.returncode == 0, f"docker compose {' '.join(arguments)}:\n{ended.stdout}{ended.stderr[-4000:]}"
         return ended.stdout
 
+    def container(self, service: str) -> str:
+        """The id of its one container, running or not."""
+        return self("ps", "--all", "--quiet", service).strip()
+
     def inspect(self, service: str, what: str) -> str:
         """A field of `docker inspect`, in Go's template language."""
-        container = self("ps", "--all", "--quiet", service).strip()
-        return subprocess.check_output(["docker", "inspect", "-f", what, container], text=True).strip()
+        return subprocess.check_output(["docker", "inspect", "-f", what, self.container(service)], text=True).strip()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,13 @@ def compose() -> Iterator[Compose]:
 @pytest.fixture
 def walk(compose: Compose) -> Iterator[Walk]:
     """A client with the first API key."""
-    key = compose("run", "--rm", "casebook", "keys", "show").strip()
+    with walking(compose, compose("run", "--rm", "casebook", "keys", "show").strip()) as walk:
+        yield walk
+
+
+@contextmanager
+def walking(compose: Compose, key: str) -> Iterator[Walk]:
+    """A client with that API key."""
     with httpx.Client(base_url=compose.gateway, headers={"Authorization": f"Bearer {key}"}, timeout=10.0) as http:
         yield Walk(http, Console(width=120), CHECKOUT)
 
@@ -83,6 +93,11 @@ def healthy(walk: Walk) -> bool:
 
 def click(walk: Walk, session: str) -> httpx.Response:
     return walk.http.post("/v1/events", json={"session_id": session, "item_id": "50", "action": "click"})
+
+
+def put_item(walk: Walk, item: str = "compose-0") -> httpx.Response:
+    content = {"title": "The Paper Lantern", "categories": ["Animation", "Children's", "Musical"], "year": 1998}
+    return walk.http.put(f"/v1/items/{item}", json=content)
 
 
 def falls_back(walk: Walk) -> bool:
@@ -119,9 +134,6 @@ def test_every_step_of_the_walk_holds(compose):
         ("inference", falls_back),
         ("redis", falls_back),
         ("kafka", takes_no_events),
-        ("postgres", lambda _: True),  # keys are trusted for seconds, then nobody is let in
-        ("recommender-relay", healthy),
-        ("recommender-sink", healthy),
     ],
 )
 def test_a_killed_service_is_missed_as_its_readme_says_and_comes_back(compose, walk, service, meanwhile):
@@ -135,27 +147,93 @@ def test_a_killed_service_is_missed_as_its_readme_says_and_comes_back(compose, w
     until("an event is taken", lambda: click(walk, "somebody").is_success)
 
 
+def test_without_postgres_changes_are_refused_and_answers_go_on_while_the_key_is_trusted(compose, walk):
+    until("a healthy answer", lambda: healthy(walk), 90)
+    new = walk.call("POST", "/v1/keys", {"principal": "compose", "roles": ["viewer", "operator"]})["key"]
+    postgres = compose.container("postgres")
+    with walking(compose, new) as trusted:
+        assert healthy(trusted)  # the key's first use: it is trusted for ten seconds from now on
+        subprocess.check_call(["docker", "kill", postgres], stdout=subprocess.DEVNULL)
+
+        answer, refused = recommended(trusted), put_item(trusted)
+
+        assert answer is not None
+        assert answer["degraded"] == []
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True), refused.text
+        assert refused.elapsed.total_seconds() < 10
+        until("nobody to be let in", lambda: is_unavailable(trusted), 15)
+    compose("up", "--detach", "--wait", "--no-deps", "postgres")
+    until("a change to be taken", lambda: put_item(walk).is_success, 90)
+    until("a healthy answer with postgres back", lambda: healthy(walk), 90)
+
+
 def test_a_click_during_the_consumers_death_counts_when_it_is_back(compose, walk):
     session = f"compose-{uuid.uuid4().hex[:8]}"
-    compose("kill", "recommender-consume")
 
+    def clicks() -> int:
+        answer = {"session_id": session, "limit": 10}
+        return int(walk.call("POST", "/v1/recommendations", answer)["history_length"])
+
+    compose("kill", "recommender-consume")
     assert click(walk, session).is_success
+    assert clicks() == 0
 
     compose("up", "--detach", "--wait", "--no-deps", "recommender-consume")
-    answer = {"session_id": session, "limit": 10}
-    until("the click in an answer", lambda: walk.call("POST", "/v1/recommendations", answer)["history_length"] == 1)
+    until("the click in an answer", lambda: clicks() == 1)
+
+
+def test_an_item_during_the_relays_death_is_published_when_it_is_back(compose, walk):
+    unpublished = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+
+    def waiting() -> int:
+        return int(compose("exec", "-T", "postgres", "psql", "-d", "recommender", "-Atc", unpublished))
+
+    until("an empty outbox", lambda: waiting() == 0)
+    compose("kill", "recommender-relay")
+    assert put_item(walk).is_success
+    assert healthy(walk)
+    assert waiting() == 1
+
+    compose("up", "--detach", "--wait", "--no-deps", "recommender-relay")
+    until("the outbox to be empty again", lambda: waiting() == 0)
+
+
+WRITTEN = """
+import sys, pyarrow.dataset as files, pyarrow.compute as columns
+rows = files.dataset("/sink/behaviour.events.v1", format="parquet")
+print(rows.count_rows(filter=columns.field("session_id") == sys.argv[1]))
+"""
+
+
+def test_a_click_during_the_sinks_death_is_a_row_when_it_is_back(compose, walk):
+    session = f"compose-{uuid.uuid4().hex[:8]}"
+    compose("kill", "recommender-sink")
+    assert click(walk, session).is_success
+    assert healthy(walk)
+
+    compose("up", "--detach", "--wait", "--no-deps", "recommender-sink")
+    script = ("exec", "-T", "recommender-sink", "python", "-c", WRITTEN, session)
+    # The dead member is in its group for another 45 s, and a file is written every ten.
+    until("the click's row", lambda: int(compose(*script)) == 1, 90)
 
 
 def test_a_process_that_ends_is_started_again(compose, walk):
+    def restarts() -> int:
+        return int(compose.inspect("recommender", "{{.RestartCount}}"))
+
+    before = restarts()
     compose("exec", "recommender", "python", "-c", "import os, signal; os.kill(1, signal.SIGTERM)")
 
-    until("a restart", lambda: int(compose.inspect("recommender", "{{.RestartCount}}")) > 0)
+    until("a restart", lambda: restarts() > before)
     until("a healthy answer", lambda: healthy(walk), 90)
 
 
 def test_volumes_outlive_the_containers(compose, walk):
-    item = {"title": "The Paper Lantern", "categories": ["Animation"], "year": 1998}
-    walk.call("PUT", "/v1/items/compose-1", item)
+    session = f"compose-{uuid.uuid4().hex[:8]}"
+    assert put_item(walk, "compose-1").is_success
+    assert click(walk, session).is_success
+    asked = {"session_id": session, "limit": 10}
+    until("the click in an answer", lambda: walk.call("POST", "/v1/recommendations", asked)["history_length"] == 1)
 
     compose("stop", *OURS)
     ended = {service: compose.inspect(service, "{{.State.ExitCode}}") for service in OURS}
@@ -164,4 +242,5 @@ def test_volumes_outlive_the_containers(compose, walk):
 
     assert set(ended.values()) == {"0"}, f"SIGTERM did not end all in time and in order: {ended}"
     assert walk.call("GET", "/v1/items/compose-1")["title"] == "The Paper Lantern"
+    assert walk.call("POST", "/v1/recommendations", asked)["history_length"] == 1, "Redis' volume"
     until("a healthy answer", lambda: healthy(walk), 90)
