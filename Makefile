@@ -43,9 +43,10 @@ demo-check: $(VENV)/.serve ## The same walk on free ports, then stops; the exit 
 
 PROFILES ?=
 COMPOSE := COMPOSE_PROFILES=$(PROFILES) \
-  $(if $(findstring observability,$(PROFILES)),CASEBOOK_OTLP_ENDPOINT=http://otel-collector:4317) docker compose
+  $(if $(findstring observability,$(PROFILES)),CASEBOOK_OTLP_ENDPOINT=http://otel-collector:4317) \
+  $(if $(findstring load,$(PROFILES)),CASEBOOK_RATE_LIMIT_PER_SECOND=1000000 CASEBOOK_RATE_LIMIT_BURST=1000000) docker compose
 
-.PHONY: up up-check up-memory down images
+.PHONY: up up-check up-load up-memory down images
 up: ## Builds the images, starts everything in containers, waits until all is ready: PROFILES=observability,load
 	@$(COMPOSE) build -q
 	@$(COMPOSE) up -d --wait
@@ -59,6 +60,12 @@ up: ## Builds the images, starts everything in containers, waits until all is re
 
 up-check: ## The walk of `make demo-check` through what `make up` has started; the exit status says whether every step held
 	@docker compose run --rm casebook walk
+
+up-load: RUN = build/load/$(or $(NAME),compose)
+up-load: ## The ramp of `make load` through what `make up PROFILES=load` has started, and its exit status: NAME=…
+	@mkdir -p $(RUN)
+	@status=0; docker compose run --rm -T load-ramp | tee $(RUN)/output | sed '/^{/d' || status=$$?; \
+	  sed -n '/^{/p' $(RUN)/output > $(RUN)/summary.json; exit $$status
 
 up-memory: ## What each running container takes, beside its limit
 	@docker stats --no-stream --format 'table {{.Name}}\t{{.MemUsage}}\t{{.CPUPerc}}' $$(docker compose --profile '*' ps -q)

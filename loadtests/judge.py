@@ -4,7 +4,7 @@ Prints the steps, a verdict per SLO, and where the system saturated and why; wri
 is 1 where an SLO did not hold.
 """
 
-import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     """What is judged by what, and where to look for reasons."""
     group = parser.add_argument_group("Casebook: the verdict")
     group.add_argument("--slos", default=str(SHIPPED), help="The SLOs")
-    group.add_argument("--summary", default="", help="A file for the summary (JSON)")
+    group.add_argument("--summary", default="", help="A file for the summary (JSON); - prints it, on one line")
     group.add_argument(
         "--metrics",
         default="",
@@ -201,8 +201,7 @@ def conclude(environment: Environment, **_: Any) -> None:
     )
     report.show(run, Console(width=None if Console().is_terminal else 150))
     if options.summary:
-        Path(options.summary).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.summary).write_text(json.dumps(run.as_json(), indent=2) + "\n", encoding="utf-8")
+        report.keep(run, options.summary, sys.stdout)
     environment.process_exit_code = 0 if run.holds else 1
 
 

@@ -1,11 +1,13 @@
 """A run as tables for people and as JSON for programs."""
 
+import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Self, TextIO
 
 import psutil
 from rich.console import Console
@@ -87,6 +89,16 @@ class Run:
                     name: round(cores / throughput * 1000.0, 3) for name, cores in seen.cores.items()
                 }
         return step
+
+
+def keep(run: Run, where: str, output: TextIO) -> None:
+    """Writes summary.json: to a file, or as one line of `output` for "-": a container leaves its log alone."""
+    if where == "-":
+        output.write(json.dumps(run.as_json()) + "\n")
+        return
+    file = Path(where)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(run.as_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def show(run: Run, console: Console) -> None:

@@ -30,7 +30,7 @@ class Observed:
 
     @property
     def cores(self) -> dict[str, float]:
-        """By process, the load generator's included."""
+        """By process, all replicas of one together, the load generator's included."""
         return {**self.activity.cores, GENERATOR: self.generator_cores}
 
     @property
@@ -104,13 +104,15 @@ def _processors(heavy: Observed, cores: int) -> Iterator[str]:
     else:
         yield f"the machine is not full: {busy:.2f} of {cores} cores are busy ({shares})"
     for name, used in ranked:
-        if used < FULL_PROCESS_CORES:
+        replicas = heavy.activity.replicas.get(name, 1)
+        if used / replicas < FULL_PROCESS_CORES:
             continue
         if name in heavy.activity.after.cpu_seconds:  # without /metrics: no process of ours
             yield f"{name} uses {used:.2f} cores: it is full, if one thread does its work (as Redis' does)"
         else:
             advice = "more workers (--processes) are needed" if name == GENERATOR else "one more replica is needed"
-            yield f"{name} is full: it uses {used:.2f} cores, and a Python process has one; {advice}"
+            where = f" in {replicas} replicas" if replicas > 1 else ""
+            yield f"{name} is full: it uses {used:.2f} cores{where}, and a Python process has one; {advice}"
     if ranked and heavy.step.throughput:
         name, used = next(pair for pair in ranked if pair[0] != GENERATOR or len(ranked) == 1)
         per_request = used / heavy.step.throughput * 1000.0

@@ -4,12 +4,14 @@ A look only fetches: parsing the pages takes the load generator half a second of
 """
 
 import os
+import socket
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,7 +27,7 @@ class Sources:
     """Where to look."""
 
     metrics: Mapping[str, str]
-    """The operators' port, host:port, of each process by name."""
+    """The operators' port, host:port, of each process by name. A host of several addresses is as many replicas."""
     pids: Mapping[str, int]
     """Processes of this machine without such a port, by name: Redis, PostgreSQL."""
 
@@ -37,13 +39,32 @@ class Sources:
     def __bool__(self) -> bool:
         return bool(self.metrics or self.pids)
 
+    def replicas(self) -> Iterator["Replica"]:
+        """Each process that has /metrics, as its name resolves now; none of a name that resolves to nothing."""
+        for name, address in self.metrics.items():
+            host, _, port = address.rpartition(":")
+            try:
+                found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+            except OSError:
+                continue
+            # Of one family: a process that has both an IPv4 and an IPv6 address is one.
+            for ip in sorted({str(place[0]) for family, *_, place in found if family == found[0][0]}):
+                yield Replica(name, f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}")
+
+
+class Replica(NamedTuple):
+    """One of the processes of a name."""
+
+    name: str
+    address: str
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What could be seen at one moment."""
 
     at: float
-    pages: Mapping[str, str]
+    pages: Mapping[Replica, str]
     """/metrics of each process that answered."""
     cpu_seconds: Mapping[str, float]
     """Of the processes that have no such page."""
@@ -55,10 +76,10 @@ class Look:
 def look(sources: Sources) -> Look:
     """Fetches every page. A process that does not answer is left out: it may be down, which the errors will say."""
     pages = {}
-    for name, address in sources.metrics.items():
+    for replica in sources.replicas():
         try:
-            with urllib.request.urlopen(f"http://{address}/metrics", timeout=FETCH_SECONDS) as answer:
-                pages[name] = answer.read().decode()
+            with urllib.request.urlopen(f"http://{replica.address}/metrics", timeout=FETCH_SECONDS) as answer:
+                pages[replica] = answer.read().decode()
         except OSError:
             continue
     cpu = {name: seconds for name, pid in sources.pids.items() if (seconds := _cpu_seconds(pid)) is not None}
@@ -86,10 +107,19 @@ class Activity:
 
     @cached_property
     def cores(self) -> dict[str, float]:
-        """How many cores each process used, the largest first. One that was started anew in between is left out."""
-        now, then = self._cpu(self.after, self._after), self._cpu(self.before, self._before)
-        used = {name: (now[name] - then[name]) / self.seconds for name in now if name in then}
-        return dict(sorted(((name, cores) for name, cores in used.items() if cores >= 0), key=lambda pair: -pair[1]))
+        """How many cores the replicas of each process used, the largest first.
+
+        One that was there in one look alone, or was started anew in between, is left out.
+        """
+        used: dict[str, float] = {}
+        for replica, cores in self._replicas.items():
+            used[replica.name] = used.get(replica.name, 0.0) + cores
+        return dict(sorted(used.items(), key=lambda pair: -pair[1]))
+
+    @cached_property
+    def replicas(self) -> Mapping[str, int]:
+        """How many processes of each name are in `cores`."""
+        return Counter(replica.name for replica in self._replicas)
 
     def count(self, metric: str, labels: Mapping[str, str]) -> float:
         """How many observations a histogram got, all processes together."""
@@ -124,18 +154,26 @@ class Activity:
         both = self._after.keys() & self._before.keys()
         return sum(value(self._after[process]) - value(self._before[process]) for process in both)
 
+    @cached_property
+    def _replicas(self) -> dict[Replica, float]:
+        """The cores of each, of those that ran from one look to the other."""
+        now, then = self._cpu(self.after, self._after), self._cpu(self.before, self._before)
+        used = {replica: (now[replica] - then[replica]) / self.seconds for replica in now if replica in then}
+        return {replica: cores for replica, cores in used.items() if cores >= 0}
+
     @staticmethod
-    def _cpu(look: Look, pages: Mapping[str, Series]) -> dict[str, float]:
+    def _cpu(look: Look, pages: Mapping[Replica, Series]) -> dict[Replica, float]:
         key = ("process_cpu_seconds_total", frozenset[tuple[str, str]]())
-        return {name: series[key] for name, series in pages.items() if key in series} | dict(look.cpu_seconds)
+        shown = {replica: series[key] for replica, series in pages.items() if key in series}
+        return shown | {Replica(name, ""): seconds for name, seconds in look.cpu_seconds.items()}
 
     @cached_property
-    def _before(self) -> dict[str, Series]:
-        return {name: parse(page) for name, page in self.before.pages.items()}
+    def _before(self) -> dict[Replica, Series]:
+        return {replica: parse(page) for replica, page in self.before.pages.items()}
 
     @cached_property
-    def _after(self) -> dict[str, Series]:
-        return {name: parse(page) for name, page in self.after.pages.items()}
+    def _after(self) -> dict[Replica, Series]:
+        return {replica: parse(page) for replica, page in self.after.pages.items()}
 
 
 def parse(page: str) -> Series:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from loadtests.telemetry import Sources
+
 CHECKOUT = Path(__file__).parents[2]
 SERVICES = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())["services"]
 CORE = {name: service for name, service in SERVICES.items() if "profiles" not in service}
@@ -63,6 +65,15 @@ def test_the_core_fits_in_4_gib():
     running = [service for service in CORE.values() if not one_shot(service)]
 
     assert sum(memory(service) for service in running) <= 4 * 2**30
+
+
+@pytest.mark.parametrize("name", ["load", "load-ramp"])
+def test_a_run_of_locust_looks_at_every_process(name):
+    probed = {name: service for name, service in CORE.items() if "/app/ready.py" in str(service.get("healthcheck"))}
+    expected = {" ".join(service["command"]): f"{name}:9090" for name, service in probed.items()}
+
+    assert "loadtests/locustfile.py,loadtests/ramp.py" in SERVICES[name]["command"]
+    assert Sources.parse(SERVICES[name]["environment"]["CASEBOOK_METRICS"], "").metrics == expected
 
 
 def test_a_one_shot_is_waited_for():

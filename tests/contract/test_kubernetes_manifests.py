@@ -11,6 +11,7 @@ import yaml
 
 from gateway.settings import GatewaySettings
 from inference.settings import InferenceSettings
+from loadtests.telemetry import Sources
 from recommender.settings import RecommenderSettings
 from tests.fixtures.kubernetes import K8S, ROOT, manifests
 
@@ -113,6 +114,35 @@ def test_whatever_keeps_running_is_probed_and_has_time_to_drain(build):
 
 
 @every_build
+def test_a_job_ends_whatever_comes_of_it(build):
+    for workload in workloads(build):
+        if workload["kind"] == "Job":
+            assert {"activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"} <= workload["spec"].keys(), (
+                named(workload)
+            )
+
+
+@pytest.mark.parametrize("build", ["local with load", "local with all"])
+def test_the_load_looks_at_every_process(build):
+    """By the names of `make load`, at a Service whose pods are that process' own."""
+    [master] = [each for each in workloads(build) if named(each) == "Job load"]
+    services = {each["metadata"]["name"]: each["spec"] for each in rendered(build) if each["kind"] == "Service"}
+    looked_at = Sources.parse(variables(pod(master)["containers"][0])["CASEBOOK_METRICS"], "").metrics
+    found = {}
+    for workload in workloads(build):
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        if {"name": "ops", "containerPort": 9090} not in pod(workload)["containers"][0].get("ports", ()):
+            continue
+        process = f"{labels['app.kubernetes.io/name']} {labels['app.kubernetes.io/component']}"
+        host, _, port = looked_at[process].partition(":")
+        assert selects(services[host]["selector"], labels), process
+        assert (services[host]["clusterIP"], port) == ("None", "9090"), f"{process}: a name of all its pods"
+        found[process] = looked_at[process]
+
+    assert found == looked_at
+
+
+@every_build
 def test_a_grpc_server_leaves_once_no_client_can_know_it(build):
     """A name is cached for 30 s at most (kubeadm's CoreDNS), and a client looks it up anew with each connection."""
     for workload in workloads(build):
@@ -121,6 +151,10 @@ def test_a_grpc_server_leaves_once_no_client_can_know_it(build):
                 age = float(settings_of(build, container)["CASEBOOK_CONNECTION_AGE_SECONDS"])
                 leaves = container["lifecycle"]["preStop"]["sleep"]["seconds"]
                 assert leaves > 30 + age * 1.1, "gRPC spreads the age by a tenth"
+
+
+def variables(container: dict) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in container.get("env", ())}
 
 
 def settings_of(build: str, container: dict) -> dict[str, str]:
@@ -134,7 +168,7 @@ def settings_of(build: str, container: dict) -> dict[str, str]:
 @every_build
 def test_every_variable_is_a_setting(build):
     known = {f"CASEBOOK_{field}".upper() for settings in SETTINGS for field in settings.model_fields}
-    known.add("CASEBOOK_API_KEY")  # the load's: loadtests/README.md
+    known |= {"CASEBOOK_API_KEY", "CASEBOOK_METRICS"}  # the load's: loadtests/README.md
     for workload in workloads(build):
         for container in containers(workload):
             direct = {variable["name"] for variable in container.get("env", ())}

@@ -1,15 +1,18 @@
 """Reasons out of /metrics pages, as a scrape finds them."""
 
+import socket
+
 import pytest
 
 from loadtests import saturation
 from loadtests.people import People, zipf
 from loadtests.saturation import Observed
 from loadtests.steps import Step, Tally, Window
-from loadtests.telemetry import Activity, Look, Sources
+from loadtests.telemetry import Activity, Look, Replica, Sources
 
 SECONDS = 10.0
 ENDPOINT = "POST /v1/recommendations"
+GATEWAY = Replica("gateway", "127.0.0.1:9090")
 
 
 def page(cpu, gateway=0.0, ranking=0.0, calls=0, lag=0):
@@ -38,9 +41,9 @@ casebook_event_publish_duration_seconds_count{{topic="behaviour.events.v1",outco
 
 
 def observed(calls, mean_ms, busy, generator=0.1, redis=0.1, **after):
-    before = Look(0.0, {"gateway": page(0.0)}, {"redis": 1.0}, 100.0, 1.0)
+    before = Look(0.0, {GATEWAY: page(0.0)}, {"redis": 1.0}, 100.0, 1.0)
     redis_seconds = {"redis": 1.0 + redis * SECONDS}
-    later = Look(SECONDS, {"gateway": page(calls=calls, **after)}, redis_seconds, 100.0 + busy * SECONDS, 2.0)
+    later = Look(SECONDS, {GATEWAY: page(calls=calls, **after)}, redis_seconds, 100.0 + busy * SECONDS, 2.0)
     tally = Tally(calls, 0, calls * mean_ms, {round(mean_ms): calls})
     step = Step(10, SECONDS, {ENDPOINT: tally}, (Window(SECONDS, calls, 0),))
     return Observed(step, Activity(before, later), generator)
@@ -113,9 +116,41 @@ def test_a_timer_that_no_process_shows_is_named():
 
 
 def test_a_process_that_was_started_anew_is_left_out():
-    restarted = Activity(Look(0.0, {"a": page(5.0)}, {}, 0.0, 0.0), Look(1.0, {"a": page(1.0)}, {}, 0.0, 0.0))
+    restarted = Activity(Look(0.0, {GATEWAY: page(5.0)}, {}, 0.0, 0.0), Look(1.0, {GATEWAY: page(1.0)}, {}, 0.0, 0.0))
 
     assert restarted.cores == {}
+
+
+def replicas(cpu):
+    """What a look finds: /metrics of as many replicas of the gateway."""
+    return {Replica("gateway", f"10.0.0.{number}:9090"): page(seconds) for number, seconds in enumerate(cpu)}
+
+
+def test_replicas_count_together_and_are_full_when_each_is():
+    light = observed(**LIGHT)
+    activity = Activity(Look(0.0, replicas([1, 2]), {}, 0.0, 0.0), Look(SECONDS, replicas([10, 11, 5]), {}, 0.0, 0.0))
+    two_full = Observed(light.step, activity, 0.1)
+
+    assert two_full.cores == {"gateway": 1.8, saturation.GENERATOR: 0.1}, "the third came in between"
+    lines = saturation.explain(light, two_full, machine_cores=8).lines
+    assert any(line.startswith("gateway is full: it uses 1.80 cores in 2 replicas") for line in lines)
+    activity = Activity(Look(0.0, replicas([1, 2]), {}, 0.0, 0.0), Look(SECONDS, replicas([8, 5]), {}, 0.0, 0.0))
+    assert "is full" not in "".join(saturation.explain(light, Observed(light.step, activity, 0.1), 8).lines[1:])
+
+
+def test_a_name_is_looked_up_at_each_look_and_one_that_leads_nowhere_is_left_out(monkeypatch):
+    addresses = [("10.0.0.2", 9090), ("10.0.0.1", 9090), ("fd00::1", 9090, 0, 0)]
+
+    def lookup(host, *_, **__):
+        if host != "gateway":
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET6 if len(place) == 4 else socket.AF_INET, 1, 6, "", place) for place in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+
+    found = list(Sources.parse("gateway serve=gateway:9090,recommender serve=recommender:9090", "").replicas())
+
+    assert found == [Replica("gateway serve", "10.0.0.1:9090"), Replica("gateway serve", "10.0.0.2:9090")]
 
 
 @pytest.mark.parametrize("text", ["gateway", "=1", "gateway="])
