@@ -43,3 +43,12 @@ def test_leaves_a_delta_to_what_builds_encoders(shipped: Path, tmp_path: Path) -
 
     assert copy_models(shipped, tmp_path / "models") == ["din/1"]
     assert not (tmp_path / "models" / "encoder_en").exists()
+
+
+def test_copies_the_models_that_are_named(shipped: Path, tmp_path: Path) -> None:
+    write(shipped / "encoder_en" / "config.pbtxt", "name: 'encoder_en'")
+    write(shipped / "encoder_en" / "1" / "model.onnx", "an encoder")
+
+    assert copy_models(shipped, tmp_path / "models", ["encoder_en"]) == ["encoder_en/1"]
+    with pytest.raises(ValueError, match="no model 'encoder_fr' here; there are din, encoder_en"):
+        copy_models(shipped, tmp_path / "models", ["encoder_fr"])
