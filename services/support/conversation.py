@@ -1,9 +1,10 @@
 """A conversation: what was said, what the bot's turns were made from, and what follows from that."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from chassis.errors import NotFound
 from support.knowledge import KnowledgeBase, Language
@@ -153,6 +154,17 @@ class Conversation:
     def handed_over(self) -> bool:
         """Whether the bot's last turn was to hand over: a person has had the conversation since, or has it still."""
         return any(each.outcome is Outcome.HAND_OFF for each in self.bots[:1])
+
+
+def in_order(*places: Iterable[Turn]) -> tuple[Turn, ...]:
+    """Turns out of several places in the order in which they were said, each once.
+
+    A question and its answer carry the same time: those stay as they stand in the first place that has them.
+    """
+    each_once: dict[str, Turn] = {}
+    for turn in chain(*places):
+        each_once.setdefault(turn.turn_id, turn)
+    return tuple(sorted(each_once.values(), key=lambda turn: turn.at))
 
 
 def no_conversation(conversation_id: str) -> NotFound:

@@ -134,6 +134,16 @@ class Handoff:
         return "" if self.lease_until is None else self.lease_until.isoformat(timespec="seconds")
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits in a tenant's queue: how many, and since when the oldest of them."""
+
+    tenant: str
+    waiting: int
+    claimed: int
+    oldest: datetime | None
+
+
 def requested(
     conversation: Conversation,
     reason: HandoffReason,

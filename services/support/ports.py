@@ -91,6 +91,9 @@ class Desk(Protocol):
     async def say(self, handoff: Handoff, turn: Turn) -> Handoff | None:
         """Adds what the customer says, once by its turn id; None where the hand-off has been resolved meanwhile."""
 
+    async def turns_with_people(self, tenant: str, conversation_id: str) -> tuple[Turn, ...]:
+        """What was said in all hand-offs of a conversation, and before the newest, oldest first."""
+
 
 class FeedbackLog(Protocol):
     """Where feedback is recorded (feedback_store.py)."""

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from chassis.errors import Conflict, NotFound, Unavailable
+from chassis.errors import Conflict, InvalidField, NotFound, Unavailable
 from support import feedback, wording
 from support.conversation import FAILED_TURNS, Conversation, Outcome, Speaker, Turn, no_conversation
-from support.feedback import Feedback
+from support.feedback import NO_ARTICLE, Feedback
 from support.handoff import Handoff, HandoffReason, requested
-from support.ports import ContextUnavailable, Conversations, Desk, FeedbackLog
+from support.ports import Articles, ContextUnavailable, Conversations, Desk, FeedbackLog
 
 ATTEMPTS = 5
 
@@ -39,8 +39,14 @@ class Verdicts:
     """Records verdicts and draws the conclusion."""
 
     def __init__(
-        self, conversations: Conversations, desk: Desk, feedback_log: FeedbackLog, new_id: Callable[[], str]
+        self,
+        articles: Articles,
+        conversations: Conversations,
+        desk: Desk,
+        feedback_log: FeedbackLog,
+        new_id: Callable[[], str],
     ) -> None:
+        self._articles = articles
         self._conversations = conversations
         self._desk = desk
         self._feedback_log = feedback_log
@@ -54,6 +60,7 @@ class Verdicts:
         try:
             for _ in range(ATTEMPTS):
                 conversation, turn = await self._turn(verdict)
+                self._check_article(conversation, verdict.correct_article_id)
                 await self._feedback_log.give(verdict.on(conversation, turn))
                 marked = conversation.marked(turn.turn_id, failed=not verdict.helpful)
                 if marked is conversation:
@@ -75,6 +82,10 @@ class Verdicts:
         if turn is None:
             raise NotFound("turn", verdict.turn_id, "it is not in this conversation, or too far back")
         return conversation, turn
+
+    def _check_article(self, conversation: Conversation, article_id: str) -> None:
+        if article_id not in ("", NO_ARTICLE) and self._articles.article(conversation.base, article_id) is None:
+            raise InvalidField("correct_article_id", f"is no article of {conversation.knowledge_base!r}", article_id)
 
     async def _handed_over(self, marked: Conversation, now: datetime) -> Handoff | None:
         """Fetches a person and says so. None where another turn came first."""

@@ -14,6 +14,7 @@ from support.feedback import Feedback
 from support.handoff import Handoff
 from support.knowledge import Article, Candidate, KnowledgeBase, Language, Retrieved, Scores, StageTime
 from support.ports import ContextUnavailable
+from support.transcripts import Transcripts
 from support.verdicts import Verdict, Verdicts
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -150,6 +151,10 @@ class FakeDesk:
         self.said.setdefault(handoff.conversation_id, []).append(turn)
         return self._placed(now)
 
+    async def turns_with_people(self, tenant: str, conversation_id: str) -> tuple[Turn, ...]:
+        newest = await self.newest(tenant, conversation_id)
+        return (*(newest.summary.turns if newest else ()), *self.said.get(conversation_id, ()))
+
     def claim(self, agent: str) -> Handoff:
         [handoff] = [each for each in self.handoffs.values() if each.is_open]
         return self._changed(handoff.claimed(agent, NOON, timedelta(minutes=5)))
@@ -202,7 +207,8 @@ class Bank:
         numbers = itertools.count(1)
         parts = (self.conversations, self.desk, self.feedback_log, lambda: f"id-{next(numbers):04}")
         self.dialogue = Dialogue(self.knowledge, self.knowledge, calibrations(), *parts)
-        self.verdicts = Verdicts(*parts)
+        self.verdicts = Verdicts(self.knowledge, *parts)
+        self.transcripts = Transcripts(self.conversations, self.desk)
         self.last: Reply | None = None
 
     async def say(self, text: str, **other: object) -> Reply:

@@ -519,11 +519,12 @@ class TestVerdicts:
         with pytest.raises(FailedPrecondition, match="pick a candidate"):
             await bank.judge(helpful=False)
 
-    async def test_the_wrong_article_is_not_the_right_one(self, bank):
+    @pytest.mark.parametrize("correct", ["lost-card", "nowhere"])
+    async def test_neither_the_wrong_article_nor_an_unknown_one_is_the_right_one(self, bank, correct):
         await bank.say("I lost my card")
 
         with pytest.raises(InvalidField, match="correct_article_id"):
-            await bank.judge(helpful=False, correct_article_id="lost-card")
+            await bank.judge(helpful=False, correct_article_id=correct)
 
     @pytest.mark.parametrize("part", ["conversations", "feedback_log"])
     async def test_without_redis_or_postgresql_it_is_refused(self, bank, part):
