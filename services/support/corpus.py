@@ -403,6 +403,8 @@ class CorpusKeeper:
             texts = segment.phrasings[start : start + CHUNK]
             vectors, _ = await self._encoder.encode(texts, shelf.language, version=version)
             await _made(len(texts), partial(dense.extend, vectors))
+        beside = next((each.dense[version].discriminant for each in shelf.segments if version in each.dense), None)
+        await _made(len(segment), partial(dense.summarise, segment.starts, beside))
         segment.dense = {**segment.dense, version: dense}
         seconds = round(time.perf_counter() - started, 3)
         _log.debug("%d phrasings in %s by version %s: %s s", len(segment), shelf.language, version, seconds)
@@ -477,11 +479,12 @@ def merge(segments: Sequence[Segment], backgrounds: Mapping[str, Float32Array] |
     kept = [np.repeat(live, np.diff(each.starts)) for each, live in zip(segments, lives, strict=True)]
     tokens = joined([(each.postings.texts, mask) for each, mask in zip(segments, kept, strict=True)])
     sizes = np.concatenate([np.diff(each.starts)[live] for each, live in zip(segments, lives, strict=True)])
+    starts = np.concatenate([[0], np.cumsum(sizes)])
     dense = {}
     for version in segments[0].dense:
         if all(version in each.dense for each in segments):
             parts = [(each.dense[version], np.flatnonzero(mask)) for each, mask in zip(segments, kept, strict=True)]
-            dense[version] = _merged_dense(parts, (backgrounds or {}).get(version))
+            dense[version] = _merged_dense(parts, starts, (backgrounds or {}).get(version))
     return Segment(
         phrasings=[
             text
@@ -489,7 +492,7 @@ def merge(segments: Sequence[Segment], backgrounds: Mapping[str, Float32Array] |
             for text, keep in zip(each.phrasings, mask.tolist(), strict=True)
             if keep
         ],
-        starts=np.concatenate([[0], np.cumsum(sizes)]),
+        starts=starts,
         rows=np.concatenate([each.rows[live] for each, live in zip(segments, lives, strict=True)]),
         postings=Postings(
             tokens, segments[0].postings.average_length if backgrounds is None else _average_length(tokens)
@@ -499,13 +502,17 @@ def merge(segments: Sequence[Segment], backgrounds: Mapping[str, Float32Array] |
     )
 
 
-def _merged_dense(parts: Sequence[tuple[DenseSegment, Int64Array]], background: Float32Array | None) -> DenseSegment:
+def _merged_dense(
+    parts: Sequence[tuple[DenseSegment, Int64Array]], starts: Int64Array, background: Float32Array | None
+) -> DenseSegment:
     def chunks() -> Iterable[Float32Array]:
         return (chunk for dense, rows in parts for chunk in dense.originals(rows))
 
-    merged = DenseSegment(parts[0][0].centre if background is None else centre_of(chunks(), background))
+    first = parts[0][0]
+    merged = DenseSegment(first.centre if background is None else centre_of(chunks(), background))
     for chunk in chunks():
         merged.extend(chunk)
+    merged.summarise(starts, first.discriminant if background is None else None)
     return merged
 
 

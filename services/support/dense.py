@@ -6,6 +6,7 @@ that has few yet borrows from what everyone asks.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import faiss
 import numpy as np
@@ -19,9 +20,28 @@ BORROWED = 32
 CHUNK = 8_192
 """Rows that are centred at a time: 12 MiB."""
 
+MOST_DISCRIMINATED = 50_000
+"""Articles of a segment that get a direction: 77 MB."""
+SCATTER_SAMPLE = 50_000
+"""Phrasings that a scatter is taken of, about: 0.4 s."""
+
+_NOTHING = np.zeros(0, np.float32)
+
 # Two threads for one question wait for each other longer than either searches: 30 ms in place of 1.2 among 10,000
 # phrasings on two busy cores. What runs beside a search is another search.
 faiss.omp_set_num_threads(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Discriminant:
+    """What tells a base's articles apart: Fisher's, from the scatter of phrasings around their article's mean.
+
+    Directions in which the phrasings of one article differ anyhow count little. Where articles have many phrasings it
+    beats the nearest one, and it is made in closed form, in a tenth of a second for 10,000 phrasings.
+    """
+
+    precision: Float32Array
+    """The inverse of that scatter, shrunk: float32 [384, 384]."""
 
 
 class DenseSegment:
@@ -33,6 +53,14 @@ class DenseSegment:
     def __init__(self, centre: Float32Array) -> None:
         """Empty at first. `centre`: float32 [384], the mean that is taken off every vector."""
         self.centre = centre
+        self.discriminant: Discriminant | None = None
+        """None where there are too many articles for it: it takes as much memory as a phrasing of each."""
+        self.directions: Float32Array = np.zeros((0, DIMENSIONS), np.float32)
+        """float32 [articles, 384]: a question's product with it, and the offset (float32 [articles]) added, is the
+        article's log-probability, but for a constant."""
+        self.offsets: Float32Array = _NOTHING
+        self.mean_lengths: Float32Array = _NOTHING
+        """float32 [articles]: how long the mean of each article's vectors is."""
         self._index = faiss.IndexFlatIP(DIMENSIONS)
         self._lengths: list[Float32Array] = []
 
@@ -41,6 +69,23 @@ class DenseSegment:
         centred, lengths = _centred(vectors, self.centre)
         self._index.add(centred)
         self._lengths.append(lengths)
+
+    def summarise(self, starts: Int64Array, discriminant: Discriminant | None = None) -> None:
+        """Once all vectors are there: what is kept of the articles as wholes. `starts`: int64 [articles + 1].
+
+        By `discriminant`, that of the segment which this one stands beside, else by one of its own.
+        """
+        articles = len(starts) - 1
+        if not articles:
+            return
+        means = np.add.reduceat(self.vectors, starts[:-1], axis=0)
+        means /= np.diff(starts).astype(np.float32)[:, None]
+        self.mean_lengths = np.maximum(np.sqrt(np.einsum("ij,ij->i", means, means)), 1e-6)
+        if articles > MOST_DISCRIMINATED:
+            return
+        self.discriminant = discriminant or discriminant_of(self.vectors, starts, means)
+        self.directions = means @ self.discriminant.precision
+        self.offsets = -0.5 * np.einsum("ij,ij->i", self.directions, means)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -72,7 +117,16 @@ class DenseSegment:
         return rows[0], cosines[0]
 
 
-_NOTHING = np.zeros(0, np.float32)
+def discriminant_of(vectors: Float32Array, starts: Int64Array, means: Float32Array) -> Discriminant:
+    """Of centred vectors (float32 [n, 384]) and their articles' means (float32 [articles, 384])."""
+    sizes = np.diff(starts)
+    last = max(1, int(np.searchsorted(starts, SCATTER_SAMPLE, side="right")) - 1)
+    within = vectors[: starts[last]] - np.repeat(means[:last], sizes[:last], axis=0)
+    freedom = len(within) - last
+    scatter = within.T @ within
+    spread = float(np.trace(scatter)) / max(freedom, 1) / DIMENSIONS or 1.0 / DIMENSIONS
+    shrunk = (scatter + spread * DIMENSIONS * np.eye(DIMENSIONS)) / (freedom + DIMENSIONS)
+    return Discriminant(np.linalg.inv(shrunk + spread * np.eye(DIMENSIONS)).astype(np.float32))
 
 
 def centre_of(chunks: Iterable[Float32Array], background: Float32Array) -> Float32Array:

@@ -1,96 +1,126 @@
-"""What a candidate's scores say together: a fitted logistic combination of a dozen numbers, by language.
+"""What a candidate's scores say together: how probable it is that this article, of all that there are, answers.
+
+Two fitted models, each a linear combination of a few numbers, stand behind a logit. One ranks: a softmax over the
+candidates of a question (McFadden's conditional logit, 1974) says which article it is if it is any. One looks at the
+best of them and says whether it is any. Their product is the probability, before it is calibrated. One model for both
+did worse: what tells two articles apart (a small margin) is not what tells that neither fits (a low score); see
+README.md for the figures.
 
 Fitted by `python -m support.training fit`; the coefficients and what they were fitted on stand in `reranking.json`.
-Scores of two languages are made by different encoders and are only comparable once they are probabilities
-(calibration.py).
+They belong to an encoder. Scores of two languages are comparable only once they are probabilities (calibration.py).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from support.calibration import DEFAULT_VERSION, WAYS, Calibration, Way
+from support.calibration import DEFAULT_VERSION, Calibration, Way
 from support.knowledge import LANGUAGES, Language
 from support.ports import Float32Array
 
 SHIPPED = Path(__file__).with_name("reranking.json")
 
-LEXICAL_FEATURES = (
+FEATURES = (
     "lexical",  # BM25 of the best phrasing, as a share of what is attainable
-    "lexical_margin",  # the same less the best of the others
-    "overlap",  # of the tokens of question and best phrasing, those that both have
+    "overlap",  # of the tokens of the question and of the best phrasing, the share that both have
     "length",  # log(1 + tokens of the question)
-    "phrasings",  # log(phrasings of the article)
-)
-HYBRID_FEATURES = (
-    *LEXICAL_FEATURES,
     "dense",  # cosine of the best phrasing
-    "dense_margin",
     "neighbours",  # mean cosine of the article's three best phrasings
-    "neighbours_margin",
     "centre",  # cosine of the mean of the article's phrasings
-    "centre_margin",
-    "fused",  # both scores, scaled to the question's range
+    "discriminant",  # log-probability of the article among the candidates, by the discriminant of its base
 )
-FEATURES: Mapping[Way, tuple[str, ...]] = {"hybrid": HYBRID_FEATURES, "lexical": LEXICAL_FEATURES}
+"""The columns of a candidate's features. Those from `dense` on are 0 without the model server."""
+RANKING: Mapping[Way, tuple[str, ...]] = {
+    "hybrid": ("lexical", "dense", "neighbours", "centre", "discriminant"),
+    "lexical": ("lexical",),
+}
+"""What the first model looks at, of every candidate."""
+SCOPE: Mapping[Way, tuple[str, ...]] = {
+    "hybrid": ("lexical", "dense", "neighbours", "centre"),
+    "lexical": ("lexical", "overlap", "length"),
+}
+"""What the second model looks at, of the best candidate."""
+FURTHEST = 12.0
+"""Logits are held within: more than 1 in 160,000 nobody has measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """A logistic combination of features."""
+    """The coefficients of one encoder's language in one way of retrieving, on all of `FEATURES`: float32 [features]."""
 
-    weights: Float32Array
-    """float32 [features], on features as they come."""
-    intercept: float
+    ranking: Float32Array
+    scope: Float32Array
+    scope_intercept: float
 
     def logits(self, features: Float32Array) -> Float32Array:
-        """float32 [n] of float32 [n, features]."""
-        logits: Float32Array = features @ self.weights + np.float32(self.intercept)
-        return logits
+        """Each candidate's (float32 [n]), from the features of all candidates of a question (float32 [n, features])."""
+        if not len(features):
+            return np.zeros(0, np.float32)
+        ranked = (features @ self.ranking).astype(np.float64)
+        ranked -= ranked.max()
+        share = np.exp(ranked) / np.exp(ranked).sum()
+        in_scope = 1.0 / (1.0 + np.exp(-self.scope_logit(features[int(ranked.argmax())])))
+        probability = np.clip(share * in_scope, 1e-9, 1.0 - 1e-9)
+        logits: Float32Array = (np.log(probability) - np.log1p(-probability)).astype(np.float32)
+        return np.clip(logits, -FURTHEST, FURTHEST)
+
+    def scope_logit(self, best: Float32Array) -> float:
+        """That any article answers, by the features of the best candidate."""
+        return float(best @ self.scope) + self.scope_intercept
 
 
 @dataclass(frozen=True, slots=True)
 class Reranker:
-    """The combinations in force, and the share that words have in the fused score, by language."""
+    """The combinations in force."""
 
     version: str
-    combinations: Mapping[tuple[Language, Way], Combination]
+    by_words: Mapping[Language, Combination]
+    by_encoder: Mapping[str, Combination]
+    """By "<model>/<version>"."""
     lexical_shares: Mapping[Language, float]
+    """What words weigh in the fused score."""
 
-    def logits(self, features: Float32Array, language: Language, way: Way) -> Float32Array:
-        """float32 [n]: greater is likelier to be the article that answers."""
-        return self.combinations[language, way].logits(features)
+    def logits(self, features: Float32Array, language: Language, encoder: str) -> Float32Array:
+        """float32 [n]: greater is likelier to be the article that answers. `encoder` is empty without the model server.
 
+        A version that nothing was fitted to is taken for the newest one of its model that something was.
+        """
+        return self.combination(language, encoder).logits(features)
 
-def margin(scores: Float32Array) -> Float32Array:
-    """Each score less the best of the others; a single one keeps what it has."""
-    if len(scores) < 2:
-        return scores.copy()
-    second, best = np.partition(scores, -2)[-2:]
-    ahead: Float32Array = scores - np.where(scores == best, second, best)
-    return ahead
+    def combination(self, language: Language, encoder: str) -> Combination:
+        """The one in force."""
+        if not encoder:
+            return self.by_words[language]
+        known = self.by_encoder.get(encoder)
+        if known is None:
+            model = encoder.rpartition("/")[0]
+            known = [each for name, each in self.by_encoder.items() if name.rpartition("/")[0] == model][-1]
+        return known
 
 
 def shipped(path: Path = SHIPPED) -> tuple[Reranker, dict[Language, Calibration]]:
     """The reranker that the service comes with, and the calibrations of bases that have none of their own."""
     content = json.loads(path.read_text())
-    combinations = {
-        (language, way): _combination(content["combinations"][language][way], FEATURES[way])
-        for language in LANGUAGES
-        for way in WAYS
-    }
-    shares = {language: float(content["lexical_shares"][language]) for language in LANGUAGES}
+    reranker = Reranker(
+        version=content["version"],
+        by_words={language: _combination(content["by_words"][language]) for language in LANGUAGES},
+        by_encoder={name: _combination(fields) for name, fields in content["by_encoder"].items()},
+        lexical_shares={language: float(content["lexical_shares"][language]) for language in LANGUAGES},
+    )
     defaults = {
         language: Calibration.from_json(json.dumps(content["calibrations"][language] | {"version": DEFAULT_VERSION}))
         for language in LANGUAGES
     }
-    return Reranker(content["version"], combinations, shares), defaults
+    return reranker, defaults
 
 
-def _combination(fields: Mapping[str, Any], names: Sequence[str]) -> Combination:
-    weights = np.array([fields["weights"][name] for name in names], np.float32)
-    return Combination(weights, float(fields["intercept"]))
+def _combination(fields: Mapping[str, Any]) -> Combination:
+    return Combination(_weights(fields["ranking"]), _weights(fields["scope"]), float(fields["scope_intercept"]))
+
+
+def _weights(fields: Mapping[str, float]) -> Float32Array:
+    return np.array([fields.get(name, 0.0) for name in FEATURES], np.float32)

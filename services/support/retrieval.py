@@ -5,6 +5,7 @@ base has nothing in its own, or where the base has articles that its own cannot 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -27,13 +28,15 @@ from support.knowledge import (
 from support.language import Question, other, read, tokens
 from support.lexical import Int64Array, score
 from support.ports import Encoder, Float32Array, ModelUnavailable
-from support.reranking import FEATURES, Reranker, margin
+from support.reranking import FEATURES, Reranker
 
 FEWEST_CANDIDATES = 10
 """Of each of the two searches: a margin wants more than what is asked for."""
 NEAREST = 256
 """Phrasings that FAISS is asked for at first."""
 NEIGHBOURS = 3
+LEAST_SHARE = -30.0
+"""Of a discriminant, as a logarithm."""
 DOUBTFUL = 0.5
 """Below this probability it is worth asking in the other language too."""
 SMALL = 50_000
@@ -58,7 +61,8 @@ class Meaning:
 class Found:
     """Candidates in one language, in no order: arrays [n]."""
 
-    way: Way
+    encoder: str
+    """ "<model>/<version>"; empty where words alone were searched."""
     rows: Int64Array
     """Of the corpus."""
     phrasings: Sequence[str]
@@ -66,7 +70,12 @@ class Found:
     dense: Float32Array
     fused: Float32Array
     features: Float32Array
-    """float32 [n, features of the way]"""
+    """float32 [n, features]"""
+
+    @property
+    def way(self) -> Way:
+        """How they were found."""
+        return "hybrid" if self.encoder else "lexical"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +217,7 @@ class HybridRetriever:
         )
 
     def _rerank(self, inquiry: Inquiry, language: Language, found: Found, progress: Progress) -> None:
-        logits = self._reranker.logits(found.features, language, found.way)
+        logits = self._reranker.logits(found.features, language, found.encoder)
         calibration = self._calibrations.of(inquiry.corpus.base, language)
         probabilities = calibration.probabilities(logits.astype(np.float64), found.way)
         for place, row in enumerate(found.rows.tolist()):
@@ -270,7 +279,6 @@ def search(
     if by_meaning:
         cosines = np.concatenate([each for _, each in by_meaning])
         rows.append(np.concatenate([each for each, _ in by_meaning])[np.argsort(-cosines, kind="stable")[:depth]])
-    way: Way = "hybrid" if by_meaning else "lexical"
     wanted = np.zeros(len(allowed), np.bool_)
     wanted[np.concatenate(rows)] = True
     known = [
@@ -278,7 +286,8 @@ def search(
         for segment, mask, scores in zip(segments, usable, words.by_segment, strict=True)
         for place in np.flatnonzero(mask & wanted[segment.rows])
     ]
-    return _found(way, known, question_tokens, words.attainable, lexical_share)
+    encoder = meaning.encoder if meaning is not None and by_meaning else ""
+    return _found(encoder, known, question_tokens, words.attainable, lexical_share)
 
 
 def nearest(segment: Segment, usable: BoolArray, meaning: Meaning, depth: int) -> tuple[Int64Array, Float32Array]:
@@ -302,11 +311,11 @@ class _Known:
     row: int
     phrasing: str
     tokens: frozenset[str]
-    phrasings: int
     lexical: float
-    dense: float
-    neighbours: float
-    centre: float
+    dense: float = 0.0
+    neighbours: float = 0.0
+    centre: float = 0.0
+    discriminant: float = -math.inf
 
 
 def _known(segment: Segment, place: int, lexical: Float32Array, meaning: Meaning | None, language: Language) -> _Known:
@@ -314,62 +323,54 @@ def _known(segment: Segment, place: int, lexical: Float32Array, meaning: Meaning
     words = lexical[start:end]
     dense = segment.dense.get(meaning.version) if meaning else None
     if meaning is None or dense is None:
-        best, cosine, neighbours, centre = start + int(words.argmax()), 0.0, 0.0, 0.0
-    else:
-        cosines = dense.vectors[start:end] @ dense.centred(meaning.vector)
-        best, cosine = start + int(cosines.argmax()), float(cosines.max())
-        nearest_few = np.partition(cosines, -NEIGHBOURS)[-NEIGHBOURS:] if len(cosines) > NEIGHBOURS else cosines
-        neighbours, centre = float(nearest_few.mean()), float(cosines.mean())
-    phrasing = segment.phrasings[best]
+        phrasing = segment.phrasings[start + int(words.argmax())]
+        return _Known(
+            row=int(segment.rows[place]),
+            phrasing=phrasing,
+            tokens=frozenset(tokens(phrasing, language)),
+            lexical=float(words.max()),
+        )
+    vector = dense.centred(meaning.vector)
+    cosines = dense.vectors[start:end] @ vector
+    nearest_few = np.partition(cosines, -NEIGHBOURS)[-NEIGHBOURS:] if len(cosines) > NEIGHBOURS else cosines
+    phrasing = segment.phrasings[start + int(cosines.argmax())]
     return _Known(
         row=int(segment.rows[place]),
         phrasing=phrasing,
         tokens=frozenset(tokens(phrasing, language)),
-        phrasings=end - start,
         lexical=float(words.max()),
-        dense=cosine,
-        neighbours=neighbours,
-        centre=centre,
+        dense=float(cosines.max()),
+        neighbours=float(nearest_few.mean()),
+        centre=float(cosines.mean()) / dense.mean_lengths[place],
+        discriminant=float(dense.directions[place] @ vector + dense.offsets[place])
+        if len(dense.offsets)
+        else -math.inf,
     )
 
 
 def _found(
-    way: Way, known: Sequence[_Known], question_tokens: Iterable[str], attainable: float, lexical_share: float
+    encoder: str, known: Sequence[_Known], question_tokens: Iterable[str], attainable: float, lexical_share: float
 ) -> Found:
     asked = frozenset(question_tokens)
     lexical, dense = _column(known, "lexical"), _column(known, "dense")
-    share, neighbours, centre = (
-        lexical / np.float32(max(attainable, 1e-6)),
-        _column(known, "neighbours"),
-        _column(known, "centre"),
-    )
-    fused = (
-        lexical_share * _scaled(lexical) + (1.0 - lexical_share) * _scaled(dense)
-        if way == "hybrid"
-        else _scaled(lexical)
-    )
+    fused = lexical_share * _scaled(lexical) + (1.0 - lexical_share) * _scaled(dense) if encoder else _scaled(lexical)
     columns: Mapping[str, Float32Array] = {
-        "lexical": share,
-        "lexical_margin": margin(share),
+        "lexical": lexical / np.float32(max(attainable, 1e-6)),
         "overlap": np.array([_jaccard(asked, each.tokens) for each in known], np.float32),
         "length": np.full(len(known), np.log1p(len(asked)), np.float32),
-        "phrasings": np.log(_column(known, "phrasings")),
         "dense": dense,
-        "dense_margin": margin(dense),
-        "neighbours": neighbours,
-        "neighbours_margin": margin(neighbours),
-        "centre": centre,
-        "centre_margin": margin(centre),
-        "fused": fused,
+        "neighbours": _column(known, "neighbours"),
+        "centre": _column(known, "centre"),
+        "discriminant": _log_shares(_column(known, "discriminant")),
     }
     return Found(
-        way=way,
+        encoder=encoder,
         rows=np.array([each.row for each in known], np.int64),
         phrasings=[each.phrasing for each in known],
         lexical=lexical,
         dense=dense,
         fused=fused,
-        features=np.stack([columns[name] for name in FEATURES[way]], axis=1),
+        features=np.stack([columns[name] for name in FEATURES], axis=1),
     )
 
 
@@ -386,6 +387,15 @@ def _column(known: Sequence[_Known], name: str) -> Float32Array:
 def _scaled(scores: Float32Array) -> Float32Array:
     """To the question's range: the best is 1, 0 stays."""
     return scores / np.float32(max(float(scores.max(initial=0.0)), 1e-6))
+
+
+def _log_shares(logits: Float32Array) -> Float32Array:
+    """The logarithms of their softmax, the least held at `LEAST_SHARE`; zeros where there is none at all."""
+    if np.isneginf(logits).all():
+        return np.zeros_like(logits)
+    moved = logits - logits.max()
+    shares: Float32Array = np.maximum(moved - np.log(np.exp(moved).sum()), LEAST_SHARE)
+    return shares
 
 
 def _jaccard(one: frozenset[str], another: frozenset[str]) -> float:
