@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from chassis.models import ModelClient
 from encoders.text import Tokeniser
+from support import metrics
 from support.everyday import EVERYDAY
 from support.knowledge import Language
 from support.ports import Float32Array, ModelUnavailable
@@ -80,6 +81,7 @@ class InferenceEncoder:
         if name not in self._checked:
             await self._check(file, language, version)
         vectors, missing = await asyncio.to_thread(file.get, texts)
+        metrics.looked_up(name, kept=len(texts) - len(missing), made=len(missing))
         if len(missing):
             those = [texts[place] for place in missing.tolist()]
             vectors[missing] = await self._encoded(those, language, version, file)

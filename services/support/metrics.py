@@ -7,8 +7,11 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from chassis import telemetry
 from support.asking import Reply
+from support.calibration import Calibration, Calibrations
+from support.corpus import Bases
 from support.feedback import Feedback
 from support.handoff import Handoff, Queue
+from support.knowledge import LANGUAGES, KnowledgeBase, Language
 
 CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 WAIT_BUCKETS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 4 * 3600.0, 86_400.0)
@@ -20,7 +23,7 @@ _outcomes = _meter.create_counter(
 )
 _confidence = _meter.create_histogram(
     "casebook.support.confidence",
-    description="The calibrated probability that the best candidate answers, by language and calibration.",
+    description="The calibrated probability that the best candidate answers, of each question, by what came of it.",
     explicit_bucket_boundaries_advisory=CONFIDENCE_BUCKETS,
 )
 _degraded = _meter.create_counter("casebook.support.degraded", description="Parts that could not take part in a turn.")
@@ -39,6 +42,10 @@ _lasted = _meter.create_histogram(
     explicit_bucket_boundaries_advisory=WAIT_BUCKETS,
 )
 _feedback = _meter.create_counter("casebook.support.feedback", description="Verdicts, by source and language.")
+_encoded = _meter.create_counter("casebook.support.encoded", description="Questions, by the encoder that read them.")
+_vectors = _meter.create_counter(
+    "casebook.support.vectors", description="Vectors of phrasings, by encoder: kept from before, or made anew."
+)
 
 
 def took_turn(reply: Reply) -> None:
@@ -50,7 +57,9 @@ def took_turn(reply: Reply) -> None:
     for stage in reply.stages:
         _stage.record(stage.milliseconds / 1000.0, {"stage": stage.name})
     if reply.thresholds is not None:
-        _confidence.record(reply.confidence, {"language": reply.language, "calibration": reply.versions.calibration})
+        _confidence.record(reply.confidence, {"language": reply.language, "outcome": reply.outcome.value})
+        for encoder in reply.versions.encoders:
+            _encoded.add(1, {"encoder": encoder})
 
 
 def handed_over(handoff: Handoff) -> None:
@@ -71,6 +80,77 @@ def resolved(handoff: Handoff, now: datetime) -> None:
 def judged(feedback: Feedback) -> None:
     """Counts a verdict."""
     _feedback.add(1, {"source": feedback.source.value, "language": feedback.evidence.language})
+
+
+def looked_up(encoder: str, kept: int, made: int) -> None:
+    """Counts phrasings whose vectors were asked for: those that were kept, and those that the encoder makes now."""
+    _vectors.add(kept, {"encoder": encoder, "outcome": "kept"})
+    _vectors.add(made, {"encoder": encoder, "outcome": "made"})
+
+
+class BaseGauges:
+    """What is searched of each knowledge base, how far the indexes are behind it, and what its confidence is worth."""
+
+    def __init__(self, bases: Bases, calibrations: Calibrations) -> None:
+        self._bases = bases
+        self._calibrations = calibrations
+        for name, callback, description in (
+            ("index.behind", self._behind, "Changes of articles that are not in the indexes yet."),
+            ("index.articles", self._articles, "Articles that can be found, by language."),
+            ("index.phrasings", self._phrasings, "What articles are found by, by language."),
+            ("index.vectors", self._vectors, "Phrasings that are searched by meaning, by the encoder's version."),
+            ("calibration.ece", self._ece, "Expected calibration error, by cross-validation; the least is 0."),
+            (
+                "calibration.questions",
+                self._questions,
+                "Labelled questions that the calibration is fitted to.",
+            ),
+            ("threshold", self._threshold, "Answered from this probability on; above 1 nothing is."),
+        ):
+            _meter.create_observable_gauge(f"casebook.support.{name}", [callback], description=description)
+
+    def _behind(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for corpus in self._bases.all():
+            yield Observation(corpus.change - corpus.indexed, _labels(corpus.base))
+
+    def _articles(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for corpus in self._bases.all():
+            for language, shelf in corpus.shelves.items():
+                yield Observation(shelf.articles, _labels(corpus.base, language=language))
+
+    def _phrasings(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for corpus in self._bases.all():
+            for language, shelf in corpus.shelves.items():
+                yield Observation(len(shelf), _labels(corpus.base, language=language))
+
+    def _vectors(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for corpus in self._bases.all():
+            for language, shelf in corpus.shelves.items():
+                for version in shelf.versions():
+                    searched = sum(int(each.kept.sum()) for each in shelf.segments if version in each.dense)
+                    yield Observation(searched, _labels(corpus.base, language=language, version=version))
+
+    def _ece(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for base, language, calibration in self._in_force():
+            yield Observation(calibration.ece, _labels(base, language=language))
+
+    def _questions(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for base, language, each in self._in_force():
+            labels = _labels(base, language=language, version=each.version)
+            yield Observation(each.in_scope + each.out_of_scope, labels)
+
+    def _threshold(self, _options: CallbackOptions) -> Iterable[Observation]:
+        for base, language, calibration in self._in_force():
+            yield Observation(calibration.threshold, _labels(base, language=language))
+
+    def _in_force(self) -> Iterable[tuple[KnowledgeBase, Language, Calibration]]:
+        for corpus in self._bases.all():
+            for language in LANGUAGES:
+                yield corpus.base, language, self._calibrations.of(corpus.base, language)
+
+
+def _labels(base: KnowledgeBase, **more: str) -> dict[str, str]:
+    return {"tenant": base.tenant, "knowledge_base": base.name, **more}
 
 
 class QueueGauges:
