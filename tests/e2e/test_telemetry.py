@@ -57,7 +57,7 @@ SIGNALS = [
     ("recommender relay", "casebook_event_publish_duration_seconds_count"),
     ("recommender relay", "casebook_outbox_oldest_seconds"),
     ("recommender sink", "casebook_consumer_lag"),
-    ("recommender sink", "casebook_recommender_sink_events_total"),
+    ("recommender sink", "casebook_sink_events_total"),
     ("inference serve", "casebook_rpc_server_duration_seconds_count"),
     ("inference serve", "casebook_inference_duration_seconds_count"),
 ]
