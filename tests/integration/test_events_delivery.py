@@ -243,6 +243,28 @@ def test_follower_reads_all_then_follows(kafka, producer):
         wait_until("the change", lambda: titles["i3"] == "after")
 
 
+def test_a_follower_has_a_consumers_metrics_and_no_age_of_what_was_there_before(kafka, producer, monkeypatch):
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("test")
+    for name in ("process_duration", "event_age"):
+        monkeypatch.setattr(metrics, name, meter.create_histogram(name))
+    topic, seen = kafka.topic(), []
+    producer.publish_blocking(topic, "acme:i1", ItemChanged(item=Item(item_id="i1")), "acme")
+    follower = TopicFollower(kafka.settings(), topic, ItemChanged, seen.append, service="shop")
+
+    with running(follower):
+        assert follower.caught_up.wait(timeout=20)
+        producer.publish_blocking(topic, "acme:i2", ItemChanged(item=Item(item_id="i2")), "acme")
+        wait_until("the second one", lambda: len(seen) == 2)
+        wait_until("its lag", lambda: metrics.lag("shop.follower", topic, 0) == 0)
+
+    assert metrics.lag("shop.follower", topic, 0) is None
+    found = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+    counts = {each.name: [(point.count, dict(point.attributes)) for point in each.data.data_points] for each in found}
+    labels = {"topic": topic, "group": "shop.follower"}
+    assert counts == {"process_duration": [(2, labels | {"outcome": "done"})], "event_age": [(1, labels)]}
+
+
 def test_follower_of_an_empty_topic_has_caught_up(kafka):
     follower = TopicFollower(kafka.settings(), kafka.topic(), ItemChanged, lambda event: None)
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from typing import Generic
 
 from kafka import KafkaConsumer, TopicPartition
@@ -14,6 +15,7 @@ from chassis import logs
 from chassis.events import metrics, tracing
 from chassis.events.connection import client_options, connect_consumer
 from chassis.events.envelope import Envelope, Event, M, PoisonMessage, decode
+from chassis.events.lag import LagMeter
 from chassis.identity import acting_as, service_identity
 from chassis.retries import Retries
 from chassis.settings import Settings
@@ -24,6 +26,7 @@ _log = logs.logger(__name__)
 class TopicFollower(Generic[M]):
     """Keeps what this process holds in memory the same as a topic. It has no group, so it commits nothing.
 
+    Its metrics are those of a consumer, under the group "<service>.follower": each replica has a lag of its own.
     `caught_up` is set once everything that the topic held when it started has been applied.
     """
 
@@ -44,6 +47,7 @@ class TopicFollower(Generic[M]):
         self._message_class = message_class
         self._function = function
         self._service = service
+        self._group = f"{service}.follower"
         self._retries = retries
         self._goal: dict[TopicPartition, int] = {}
 
@@ -57,7 +61,7 @@ class TopicFollower(Generic[M]):
         consumer = connect_consumer(
             stop,
             self._topic,
-            **client_options(self._settings, f"{self._service}.follower"),
+            **client_options(self._settings, self._group),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -65,6 +69,7 @@ class TopicFollower(Generic[M]):
         )
         if consumer is None:
             return
+        lag = LagMeter(self._group, held=lambda _: 0, oldest=lambda _: None)
         try:
             while not stop.is_set():
                 for records in consumer.poll(timeout_ms=500).values():
@@ -74,7 +79,9 @@ class TopicFollower(Generic[M]):
                             return
                 if not self.caught_up.is_set():
                     self._compare_with_goal(consumer)
+                lag.observe(consumer)
         finally:
+            lag.forget()
             consumer.close(timeout_ms=2000)
 
     def _apply(self, record: ConsumerRecord, stop: threading.Event) -> None:
@@ -83,7 +90,7 @@ class TopicFollower(Generic[M]):
         while True:
             attempts += 1
             try:
-                return self._call(record, attempts)
+                return self._attempt(record, attempts)
             except PoisonMessage as error:
                 metrics.skipped.add(1, {"topic": record.topic, "service": self._service})
                 where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
@@ -97,6 +104,18 @@ class TopicFollower(Generic[M]):
             if stop.wait(self._retries.delay(attempts)):
                 return None
 
+    def _attempt(self, record: ConsumerRecord, attempts: int) -> None:
+        began, outcome = time.monotonic(), "retried"
+        try:
+            self._call(record, attempts)
+            outcome = "done"
+        except PoisonMessage:
+            outcome = "dead"
+            raise
+        finally:
+            labels = {"topic": record.topic, "group": self._group, "outcome": outcome}
+            metrics.process_duration.record(time.monotonic() - began, labels)
+
     def _call(self, record: ConsumerRecord, attempts: int) -> None:
         envelope = Envelope.from_headers(record.headers)
         key = (record.key or b"").decode(errors="replace")
@@ -109,6 +128,9 @@ class TopicFollower(Generic[M]):
             span if self.caught_up.is_set() else nullcontext(),
         ):
             self._function(event)
+        if self.caught_up.is_set():
+            age = (datetime.now(UTC) - envelope.time).total_seconds()
+            metrics.event_age.record(max(0.0, age), {"topic": record.topic, "group": self._group})
 
     def _compare_with_goal(self, consumer: KafkaConsumer) -> None:
         try:
