@@ -122,8 +122,9 @@ protos-check: $(VENV)/.test ## The contracts: lint, what was promised, and wheth
 workflows-check: build/bin/actionlint ## The workflows of GitHub Actions, where Go can install actionlint
 	@if [ -x build/bin/actionlint ]; then build/bin/actionlint; else echo "WORKFLOWS NOT CHECKED: there is no Go here" >&2; fi
 
-audit: $(BIN)/uv ## Known weaknesses in the packages of constraints.txt, by the Python Packaging Advisory Database
-	$(BIN)/uv tool run pip-audit@2.10.1 --require-hashes --disable-pip -r constraints.txt
+audit: $(BIN)/uv ## Known weaknesses in the packages of constraints.txt, by the Python Packaging Advisory Database on PyPI
+	@# Strict: without it a package that PyPI's API does not answer for is skipped, and none answered for would be success.
+	$(BIN)/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip -r constraints.txt
 
 format: $(VENV)/.test ## Formats the code and mends what the linter can mend
 	$(BIN)/ruff check --fix -q . || true

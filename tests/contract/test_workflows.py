@@ -19,3 +19,12 @@ def test_every_image_of_production_is_released_and_scanned():
     [renamed] = re.findall(r"for image in (.+); do", (WORKFLOWS / "release.yml").read_text())
 
     assert built("release.yml") == built("security.yml") == set(renamed.split()) == named
+
+
+def test_an_audit_that_could_not_ask_fails():
+    """By itself pip-audit skips what the advisory service does not answer for, and calls it a success."""
+    steps = yaml.safe_load((WORKFLOWS / "security.yml").read_text())["jobs"]["dependencies"]["steps"]
+    [command] = re.findall(r"pip-audit@.+", (CHECKOUT / "Makefile").read_text())
+
+    assert {"run": "make audit"} in steps
+    assert "--strict" in command.split()
