@@ -24,6 +24,12 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
 CHECKOUT = Path(__file__).parents[2]
 OURS = ("gateway", "recommender", "recommender-consume", "recommender-relay", "recommender-sink", "inference")
 
+SCRAPED = (
+    "gateway serve",
+    "inference serve",
+    *(f"recommender {each}" for each in ("serve", "consume", "relay", "sink")),
+)
+
 
 class Compose:
     """The system's containers, by service."""
@@ -32,10 +38,11 @@ class Compose:
         self._env = os.environ | {"COMPOSE_PROJECT_NAME": "casebook-test", "CASEBOOK_PORT": str(port)}
         self.gateway = f"http://127.0.0.1:{port}"
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str, **variables: str) -> str:
         """What `docker compose ARGUMENTS` prints; fails with it where its status is not 0."""
+        env = self._env | variables
         ended = subprocess.run(
-            ["docker", "compose", *arguments], cwd=CHECKOUT, env=self._env, capture_output=True, text=True, check=False
+            ["docker", "compose", *arguments], cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False
         )
         assert ended.returncode == 0, f"docker compose {' '.join(arguments)}:\n{ended.stdout}{ended.stderr[-4000:]}"
         return ended.stdout
@@ -244,3 +251,31 @@ def test_volumes_outlive_the_containers(compose, walk):
     assert walk.call("GET", "/v1/items/compose-1")["title"] == "The Paper Lantern"
     assert walk.call("POST", "/v1/recommendations", asked)["history_length"] == 1, "Redis' volume"
     until("a healthy answer", lambda: healthy(walk), 90)
+
+
+def test_one_trace_goes_through_the_collector_into_jaeger_and_prometheus_finds_every_process(compose, walk):
+    through = {"CASEBOOK_OTLP_ENDPOINT": "http://otel-collector:4317"}
+    compose("--profile", "observability", "up", "--detach", "--wait", **through)
+    jaeger, prometheus = (
+        httpx.Client(base_url=f"http://{compose('port', service, port).strip()}", timeout=10.0)
+        for service, port in (("jaeger", "16686"), ("prometheus", "9090"))
+    )
+    until("a healthy answer", lambda: healthy(walk), 90)
+    answer = walk.call("POST", "/v1/recommendations", {"user_id": "196", "limit": 10})
+    event = walk.call("POST", "/v1/events", {"session_id": "traced", "item_id": "50", "action": "click"})
+
+    def services_of(trace: str) -> set[str]:
+        found = jaeger.get(f"/api/traces/{trace}").json().get("data") or []
+        return {process["serviceName"] for each in found for process in each["processes"].values()}
+
+    def not_scraped() -> list[str]:
+        up = prometheus.get("/api/v1/query", params={"query": "up"}).json()["data"]["result"]
+        seen = {f"{each['metric'].get('service')} {each['metric'].get('process')}": each["value"][1] for each in up}
+        return [name for name in SCRAPED if seen.get(name) != "1"]
+
+    until(
+        "the recommendation in Jaeger",
+        lambda: services_of(answer["_trace_id"]) >= {"gateway", "recommender", "inference"},
+    )
+    until("the event in Jaeger", lambda: services_of(event["_trace_id"]) >= {"gateway", "recommender"})
+    until("every process scraped", lambda: not not_scraped(), 60)
