@@ -56,11 +56,15 @@ _FETCHED: dict[HandoffReason, dict[Language, str]] = {
         "zh": "抱歉，我的回答不对，已经为您转接人工。",
     },
 }
-_NEXT: dict[Language, str] = {"en": "You are next.", "zh": "您是下一位。"}
-_IN_THE_QUEUE: dict[Language, str] = {
-    "en": "There are {before} before you in the queue.",
-    "zh": "您前面还有 {before} 位。",
+_IN_THE_QUEUE: dict[Language, tuple[str, str, str]] = {
+    "en": (
+        "You are next.",
+        "There is one person before you in the queue.",
+        "There are {before} people before you in the queue.",
+    ),
+    "zh": ("您是下一位。", "您前面还有 1 位。", "您前面还有 {before} 位。"),
 }
+"""With nobody, one, and more people before."""
 _WRITE_ON: dict[Language, str] = {
     "en": "Whatever you write here reaches them.",
     "zh": "您可以继续留言，人工会看到。",
@@ -124,7 +128,8 @@ def passed_on(handoff: Handoff, language: Language) -> str:
 def _place(handoff: Handoff, language: Language) -> str:
     if handoff.state is HandoffState.CLAIMED or handoff.position < 1:
         return ""
-    return _NEXT[language] if handoff.position == 1 else _IN_THE_QUEUE[language].format(before=handoff.position - 1)
+    before = handoff.position - 1
+    return _IN_THE_QUEUE[language][min(before, 2)].format(before=before)
 
 
 def _joined(language: Language, *sentences: str) -> str:
