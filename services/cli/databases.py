@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cli.home import Home
 
-SERVICES = ("gateway", "inference", "recommender")
+SERVICES = ("gateway", "inference", "recommender", "support")
 
 
 @dataclass(frozen=True, slots=True)
