@@ -4,6 +4,16 @@ import importlib.util
 
 pytest_plugins = [
     f"tests.fixtures.{name}"
-    for name in ("encoders", "inference", "infrastructure", "gateway", "kafka", "ledger", "system", "prometheus")
+    for name in (
+        "encoders",
+        "inference",
+        "infrastructure",
+        "support",
+        "gateway",
+        "kafka",
+        "ledger",
+        "system",
+        "prometheus",
+    )
     if importlib.util.find_spec(f"tests.fixtures.{name}") is not None
 ]
