@@ -2,16 +2,18 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 
 from casebook.support.v1 import events_pb2
+from casebook.support.v1.desk_pb2_grpc import add_DeskServiceServicer_to_server
 from casebook.support.v1.knowledge_pb2_grpc import add_KnowledgeServiceServicer_to_server
 from casebook.support.v1.quality_pb2_grpc import QualityServiceStub, add_QualityServiceServicer_to_server
-from chassis import database, logs
-from chassis.events import EventConsumer, Handler, TopicFollower
+from casebook.support.v1.support_pb2_grpc import add_SupportServiceServicer_to_server
+from chassis import database, redis_client
+from chassis.events import EventConsumer, Handler, TopicFollower, new_event_id
 from chassis.health import Check
 from chassis.identity import service_identity
 from chassis.models import ModelClient, connect_to_models
@@ -19,12 +21,18 @@ from chassis.process import Process
 from chassis.retries import until_available
 from chassis.rpc import connect
 from encoders.text import Tokeniser
-from support import knowledge_service, quality_service, reranking
+from support import metrics, reranking
 from support import seed as seeding
 from support.calibration import Calibrations
+from support.conversation_store import RedisConversations
 from support.corpus import Bases, CorpusKeeper
+from support.desk_service import DeskService
+from support.desk_store import DeskStore
+from support.desk_timers import DeskTimers
+from support.dialogue import Dialogue
 from support.encoding import MODELS, InferenceEncoder, VectorCache
 from support.events import FEEDBACK_GROUP, FEEDBACK_TOPIC, FeedbackLabels, KnowledgeFeed
+from support.feedback_store import FeedbackStore
 from support.knowledge import LANGUAGES, KnowledgeBase
 from support.knowledge_service import KnowledgeService
 from support.ports import ModelUnavailable
@@ -33,56 +41,77 @@ from support.quality_service import QualityService
 from support.retrieval import HybridRetriever
 from support.settings import SupportSettings
 from support.store import KNOWLEDGE_TOPIC, Store
+from support.support_service import SupportService
 from support.timers import InboxPruning, Recalibration
+from support.transcripts import Transcripts
+from support.verdicts import Verdicts
 
+SERVICES = [
+    f"casebook.support.v1.{name}" for name in ("SupportService", "DeskService", "KnowledgeService", "QualityService")
+]
 WARM_UP = {"en": "How do I reset my password?", "zh": "怎么重置密码？"}
-
-_log = logs.logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The parts of `serve` that run beside its calls."""
+    """The parts of `serve`: its four servicers, and what runs beside their calls."""
 
+    support: SupportService
+    desk: DeskService
     knowledge: KnowledgeService
-    quality_service: QualityService
+    quality: QualityService
     store: Store
     bases: Bases
     keeper: CorpusKeeper
     retriever: HybridRetriever
-    quality: Quality
+    following: Quality
     articles: TopicFollower[events_pb2.ArticleChanged]
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the servicers."""
+        add_SupportServiceServicer_to_server(self.support, server)
+        add_DeskServiceServicer_to_server(self.desk, server)
+        add_KnowledgeServiceServicer_to_server(self.knowledge, server)
+        add_QualityServiceServicer_to_server(self.quality, server)
 
 
 def serving(process: Process[SupportSettings]) -> Serving:
     """Everything that `serve` needs, connected when first used; closed when the process stops."""
     settings = process.settings
     engine = database.connect(settings.database_url.get_secret_value())
+    redis = redis_client.connect(settings.redis_url.get_secret_value(), settings.context_deadline_seconds)
     channel = connect_to_models(settings.inference_address, settings, "support")
 
     bases = Bases()
+    reranker, defaults = reranking.shipped()
+    calibrations = Calibrations(defaults)
     encoder = InferenceEncoder(
         ModelClient(channel, unavailable=ModelUnavailable),
         {language: Tokeniser(newest_version(settings.model_repository / MODELS[language])) for language in LANGUAGES},
         VectorCache(settings.vector_cache, settings.vector_cache_most),
         settings.retrieval_deadline_seconds,
     )
-    reranker, defaults = reranking.shipped()
-    calibrations = Calibrations(defaults)
     keeper = CorpusKeeper(bases, encoder, settings.index_poll_seconds)
     retriever = HybridRetriever(bases, encoder, calibrations, reranker, settings.retrieval_deadline_seconds)
-    store = Store(engine)
+    conversations = RedisConversations(redis, settings.conversation_ttl_seconds, settings.context_deadline_seconds)
+    desk, feedback, store = DeskStore(engine, settings.desk_deadline_seconds), FeedbackStore(engine), Store(engine)
+    dialogue = Dialogue(retriever, bases, calibrations, conversations, desk, feedback, new_event_id)
+    verdicts = Verdicts(bases, conversations, desk, feedback, new_event_id)
     quality = Quality(
         store, bases, retriever, calibrations, now, settings.calibrate_questions, settings.calibrate_concurrency
     )
     feed = KnowledgeFeed(bases, keeper, asyncio.get_running_loop())
+    metrics.BaseGauges(bases, calibrations)
 
     async def close() -> None:
         await channel.close()
+        await redis.aclose()
         await engine.dispose()
 
     process.on_stop(close)
     return Serving(
+        SupportService(dialogue, verdicts, Transcripts(conversations, desk), bases, now),
+        DeskService(desk, bases, new_event_id, now),
         KnowledgeService(store, bases, keeper),
         QualityService(quality, bases, calibrations, settings.calibrate_seconds),
         store,
@@ -99,16 +128,12 @@ async def serve(process: Process[SupportSettings]) -> None:
     parts = serving(process)
     knowledge, index = process.readiness.add("knowledge"), process.readiness.add("index")
 
-    def register(server: grpc.aio.Server) -> None:
-        add_KnowledgeServiceServicer_to_server(parts.knowledge, server)
-        add_QualityServiceServicer_to_server(parts.quality_service, server)
-
     async def start() -> None:
         await warm_up(parts, knowledge, index)
         process.background(parts.keeper.run(), "indexes")
-        process.background(parts.quality.run(process.settings.quality_poll_seconds), "quality")
+        process.background(parts.following.run(process.settings.quality_poll_seconds), "quality")
 
-    await process.serve_grpc(register, [knowledge_service.SERVICE, quality_service.SERVICE])
+    await process.serve_grpc(parts.register, SERVICES)
     process.background(start(), "start")
     async with process.in_thread(parts.articles.run, "articles"):
         await process.until_stopped()
@@ -122,7 +147,7 @@ async def warm_up(parts: Serving, knowledge: Check, index: Check) -> None:
     """
     for base, article in await until_available(parts.store.load, knowledge):
         parts.bases.put(base, article)
-    await until_available(parts.quality.refresh, knowledge)
+    await until_available(parts.following.refresh, knowledge)
     knowledge.set(True)
     await until_available(parts.keeper.refresh, index, unavailable=ModelUnavailable)
     for corpus in parts.bases.all():
@@ -149,6 +174,7 @@ async def timers(process: Process[SupportSettings]) -> None:
     process.on_stop(engine.dispose)
     process.on_stop(channel.close)
     process.background(recalibration.run(), "recalibration")
+    process.background(DeskTimers(DeskStore(engine), timedelta(days=settings.handoff_keep_days)).run(), "desk")
     process.background(InboxPruning(engine).run(), "inbox")
     await process.until_stopped()
 

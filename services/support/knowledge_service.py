@@ -15,8 +15,6 @@ from support.knowledge import Article, KnowledgeBase, LabelledQuestion
 from support.language import detect
 from support.store import Draft, Store
 
-SERVICE = "casebook.support.v1.KnowledgeService"
-
 MAX_ARTICLES = 500
 MAX_PAGE_BYTES = 3_000_000
 """A page of large articles ends early: a gRPC message takes 4 MiB, and one article at most 0.9 MB."""

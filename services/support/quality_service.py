@@ -16,7 +16,6 @@ from support.corpus import Bases
 from support.knowledge import LANGUAGES, KnowledgeBase, Language
 from support.quality import Quality
 
-SERVICE = "casebook.support.v1.QualityService"
 LEAST_RISK, MOST_RISK = 0.001, 0.5
 
 Context: TypeAlias = grpc.aio.ServicerContext
