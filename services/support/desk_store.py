@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     case,
     delete,
     func,
@@ -41,6 +42,7 @@ from support import feedback, feedback_store, metrics
 from support.conversation import Speaker, Turn, in_order
 from support.feedback_store import TURN_FEEDBACK
 from support.handoff import ANNOUNCED_WITHIN, Handoff, HandoffReason, HandoffState, Queue
+from support.handoff_lookup import HandoffLookup
 from support.knowledge import Article, KnowledgeBase
 from support.messages import handoff_message
 from support.store import add_draft
@@ -91,6 +93,36 @@ _SUMMARY = TypeAdapter(Summary)
 _CHANGING = ("state", "claimed_by", "lease_until", "resolved_at", "resolution", "draft_id", "revision")
 
 
+def _unplaced() -> Select[Any]:
+    return select(*HANDOFFS.c, literal(0).label("position"))
+
+
+def _placed() -> Select[Any]:
+    """Hand-offs with their places in the queue."""
+    others = HANDOFFS.alias()
+    before = (
+        select(func.count())
+        .select_from(others)
+        .where(
+            others.c.tenant == HANDOFFS.c.tenant,
+            others.c.state.in_(WAITING),
+            tuple_(others.c.requested_at, others.c.handoff_id)
+            <= tuple_(HANDOFFS.c.requested_at, HANDOFFS.c.handoff_id),
+        )
+        .scalar_subquery()
+    )
+    return select(*HANDOFFS.c, case((HANDOFFS.c.state.in_(WAITING), before), else_=0).label("position"))
+
+
+# Built once: building it takes longer than asking it.
+_NEWEST = (
+    _placed()
+    .where(HANDOFFS.c.tenant == bindparam("tenant"), HANDOFFS.c.conversation_id == bindparam("conversation_id"))
+    .order_by(HANDOFFS.c.requested_at.desc(), HANDOFFS.c.handoff_id.desc())
+    .limit(1)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """How an agent ends a hand-off."""
@@ -109,16 +141,22 @@ class DeskStore:
         self._engine = engine
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._lookup_deadline = lookup_deadline_seconds
+        self._lookup = HandoffLookup(engine.url, DATABASE, lookup_deadline_seconds)
+
+    async def close(self) -> None:
+        """Ends the connection beside the engine's; the engine is its owner's."""
+        await self._lookup.close()
 
     # The customer's side: the port `Desk`
 
     async def newest(self, tenant: str, conversation_id: str) -> Handoff | None:
         """The newest hand-off of a conversation, resolved or not."""
-        mine = (HANDOFFS.c.tenant == tenant) & (HANDOFFS.c.conversation_id == conversation_id)
-        newest = _placed().where(mine).order_by(HANDOFFS.c.requested_at.desc(), HANDOFFS.c.handoff_id.desc()).limit(1)
+        if not await self._lookup.ever(tenant, conversation_id):
+            return None
+        mine = {"tenant": tenant, "conversation_id": conversation_id}
         try:
             async with asyncio.timeout(self._lookup_deadline), self._read() as connection:
-                row = (await connection.execute(newest)).first()
+                row = (await connection.execute(_NEWEST, mine)).first()
         except TimeoutError as error:
             raise Unavailable(DATABASE, f"no answer within {self._lookup_deadline:g} s", 2.0) from error
         return None if row is None else _handoff(row)
@@ -293,27 +331,6 @@ class DeskStore:
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         async with database.transaction(self._engine, DATABASE) as connection:
             yield connection
-
-
-def _unplaced() -> Select[Any]:
-    return select(*HANDOFFS.c, literal(0).label("position"))
-
-
-def _placed() -> Select[Any]:
-    """Hand-offs with their places in the queue."""
-    others = HANDOFFS.alias()
-    before = (
-        select(func.count())
-        .select_from(others)
-        .where(
-            others.c.tenant == HANDOFFS.c.tenant,
-            others.c.state.in_(WAITING),
-            tuple_(others.c.requested_at, others.c.handoff_id)
-            <= tuple_(HANDOFFS.c.requested_at, HANDOFFS.c.handoff_id),
-        )
-        .scalar_subquery()
-    )
-    return select(*HANDOFFS.c, case((HANDOFFS.c.state.in_(WAITING), before), else_=0).label("position"))
 
 
 def _same(one: Table, other: Table) -> Any:

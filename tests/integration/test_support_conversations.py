@@ -100,7 +100,9 @@ class Bank:
 @pytest_asyncio.fixture(loop_scope="module")
 async def bank(conversations, urls) -> AsyncIterator[Bank]:
     engine = database.connect(urls.service)
-    yield Bank(conversations, engine)
+    bank = Bank(conversations, engine)
+    yield bank
+    await bank.desk.close()
     await engine.dispose()
 
 
@@ -172,6 +174,7 @@ async def test_a_conversation_goes_on_in_another_process(bank, own_redis, urls):
     async with redis.asyncio.Redis.from_url(own_redis.url, decode_responses=True) as client:
         another = Bank(RedisConversations(client, TTL_SECONDS, 2.0), engine)
         picked = await another.ask(Picked("card-arrival"), first.conversation_id)
+        await another.desk.close()
     await engine.dispose()
 
     assert (picked.outcome, picked.degraded) == (Outcome.ANSWER, ())

@@ -148,6 +148,7 @@ async def serving(database_url: str, redis_url: str) -> AsyncIterator[Desk]:
         stack.push_async_callback(engine.dispose)
         client = await stack.enter_async_context(redis.asyncio.Redis.from_url(redis_url, decode_responses=True))
         conversations, store = RedisConversations(client, 600, 2.0), DeskStore(engine, 2.0)
+        stack.push_async_callback(store.close)
         parts = (conversations, store, FeedbackStore(engine), new_event_id)
         dialogue = Dialogue(knowledge, knowledge, calibrations(), *parts)
         verdicts, transcripts = Verdicts(knowledge, *parts), Transcripts(conversations, store)
