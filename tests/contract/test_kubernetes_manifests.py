@@ -13,6 +13,7 @@ from gateway.settings import GatewaySettings
 from inference.settings import InferenceSettings
 from loadtests.telemetry import Sources
 from recommender.settings import RecommenderSettings
+from support.settings import SupportSettings
 from tests.fixtures.kubernetes import K8S, ROOT, manifests
 
 VERSION = "1.34"
@@ -28,7 +29,7 @@ BUILDS = {
 SECTIONS = ("ServiceAccount", "ConfigMap", "Role", "RoleBinding", "Deployment", "StatefulSet", "Service")
 """The order in which a service's file says things."""
 ASKS_THE_API_SERVER = {"prometheus"}
-SETTINGS = (GatewaySettings, InferenceSettings, RecommenderSettings)
+SETTINGS = (GatewaySettings, InferenceSettings, RecommenderSettings, SupportSettings)
 
 every_build = pytest.mark.parametrize("build", BUILDS)
 

@@ -18,7 +18,7 @@ once redis.conf "requirepass $(cat redis-password)
 dir /data
 appendonly yes
 "
-for service in gateway inference recommender; do
+for service in gateway inference recommender support; do
   once "$service-owner-password" "$(draw 43)"
   once "$service-service-password" "$(draw 43)"
   owner=$(cat "$service-owner-password") lesser=$(cat "$service-service-password")
