@@ -184,10 +184,14 @@ class Calibrations:
         place = (base, language)
         kept = self._in_force.get(place)
         if kept is None:
-            kept = self._own.get(place, self._defaults[language])
-            kept = replace(kept, target_risk=self._target_risks.get(place, kept.target_risk))
-            self._in_force[place] = kept
+            kept = self._in_force[place] = self.read(base, language)
         return kept
+
+    def read(self, base: KnowledgeBase, language: Language) -> Calibration:
+        """The same, for a thread beside the event loop: nothing is kept of it."""
+        place = (base, language)
+        chosen = self._own.get(place, self._defaults[language])
+        return replace(chosen, target_risk=self._target_risks.get(place, chosen.target_risk))
 
     def put(self, base: KnowledgeBase, language: Language, calibration: Calibration) -> None:
         """Lets a calibration count from now on."""

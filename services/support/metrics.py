@@ -89,25 +89,24 @@ def looked_up(encoder: str, kept: int, made: int) -> None:
 
 
 class BaseGauges:
-    """What is searched of each knowledge base, how far the indexes are behind it, and what its confidence is worth."""
+    """What is searched of each knowledge base, how far the indexes are behind it, and what its confidence is worth.
+
+    Looked at by the operators' port, from a thread of its own: nothing here writes, or walks through what may grow.
+    """
 
     def __init__(self, bases: Bases, calibrations: Calibrations) -> None:
         self._bases = bases
         self._calibrations = calibrations
         for name, callback, description in (
-            ("index.behind", self._behind, "Changes of articles that are not in the indexes yet."),
-            ("index.articles", self._articles, "Articles that can be found, by language."),
-            ("index.phrasings", self._phrasings, "What articles are found by, by language."),
-            ("index.vectors", self._vectors, "Phrasings that are searched by meaning, by the encoder's version."),
-            ("calibration.ece", self._ece, "Expected calibration error, by cross-validation; the least is 0."),
-            (
-                "calibration.questions",
-                self._questions,
-                "Labelled questions that the calibration is fitted to.",
-            ),
-            ("threshold", self._threshold, "Answered from this probability on; above 1 nothing is."),
+            ("casebook.support.index.behind", self._behind, "Changes of articles that are not in the indexes yet."),
+            ("casebook.support.index.articles", self._articles, "Articles that can be found, by language."),
+            ("casebook.support.index.phrasings", self._phrasings, "What articles are found by, by language."),
+            ("casebook.support.index.vectors", self._vectors, "Phrasings searched by meaning, by encoder version."),
+            ("casebook.support.calibration.ece", self._ece, "Expected calibration error, by cross-validation."),
+            ("casebook.support.calibration.questions", self._questions, "Labelled questions that it is fitted to."),
+            ("casebook.support.threshold", self._threshold, "Answered from this probability on; above 1 nothing is."),
         ):
-            _meter.create_observable_gauge(f"casebook.support.{name}", [callback], description=description)
+            _meter.create_observable_gauge(name, [callback], description=description)
 
     def _behind(self, _options: CallbackOptions) -> Iterable[Observation]:
         for corpus in self._bases.all():
@@ -121,7 +120,8 @@ class BaseGauges:
     def _phrasings(self, _options: CallbackOptions) -> Iterable[Observation]:
         for corpus in self._bases.all():
             for language, shelf in corpus.shelves.items():
-                yield Observation(len(shelf), _labels(corpus.base, language=language))
+                found = sum(int(each.kept.sum()) for each in shelf.segments)
+                yield Observation(found, _labels(corpus.base, language=language))
 
     def _vectors(self, _options: CallbackOptions) -> Iterable[Observation]:
         for corpus in self._bases.all():
@@ -146,7 +146,7 @@ class BaseGauges:
     def _in_force(self) -> Iterable[tuple[KnowledgeBase, Language, Calibration]]:
         for corpus in self._bases.all():
             for language in LANGUAGES:
-                yield corpus.base, language, self._calibrations.of(corpus.base, language)
+                yield corpus.base, language, self._calibrations.read(corpus.base, language)
 
 
 def _labels(base: KnowledgeBase, **more: str) -> dict[str, str]:
@@ -158,14 +158,12 @@ class QueueGauges:
 
     def __init__(self) -> None:
         self._queues: Sequence[Queue] = ()
-        for name, description, unit in (
-            ("waiting", "Customers who wait for a person.", ""),
-            ("claimed", "Customers whom an agent has.", ""),
-            ("oldest", "How long the first of the queue has waited.", "s"),
+        for name, callback, unit, description in (
+            ("casebook.support.queue.waiting", self._waiting, "", "Customers who wait for a person."),
+            ("casebook.support.queue.claimed", self._claimed, "", "Customers whom an agent has."),
+            ("casebook.support.queue.oldest", self._oldest, "s", "How long the first of the queue has waited."),
         ):
-            _meter.create_observable_gauge(
-                f"casebook.support.queue.{name}", [getattr(self, f"_{name}")], unit, description
-            )
+            _meter.create_observable_gauge(name, [callback], unit, description)
 
     def set(self, queues: Sequence[Queue]) -> None:
         """What is observed from now on; a tenant that had a queue and has none any more has one of length 0."""

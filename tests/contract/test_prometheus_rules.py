@@ -41,6 +41,18 @@ def test_rules_speak_of_metrics_that_the_code_has():
     assert {name for name in named if stem_of(name) not in declared} == set()
 
 
+def test_prometheus_scrapes_every_process_of_compose():
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    probed = {name for name, service in services.items() if "/app/ready.py" in str(service.get("healthcheck"))}
+    [casebook] = [
+        job
+        for job in yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
+        if job["job_name"] == "casebook"
+    ]
+
+    assert set(casebook["dns_sd_configs"][0]["names"]) == {name for name in probed if "profiles" not in services[name]}
+
+
 @pytest.mark.parametrize("where", ["docker-compose.yml", "k8s/components/monitoring/prometheus.yaml"])
 def test_prometheus_keeps_what_the_rules_look_back_on(where):
     days = [int(found) for rule in rules() for found in re.findall(r"\[(\d+)d\]", rule["expr"])]
