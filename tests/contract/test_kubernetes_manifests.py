@@ -218,6 +218,16 @@ def test_every_service_budget_and_autoscaler_finds_its_pods(build):
             assert each["spec"]["scaleTargetRef"]["name"] in deployments
 
 
+def test_a_canary_is_of_one_deployment():
+    tracks = {
+        named(w): w["spec"]["template"]["metadata"]["labels"].get("casebook/track")
+        for w in workloads("local with canary")
+    }
+
+    assert [name for name, track in tracks.items() if track == "canary"] == ["Deployment recommender-canary"]
+    assert [name for name in tracks if name.endswith("-canary")] == ["Deployment recommender-canary"]
+
+
 def test_what_a_pod_says_it_uses_it_may_reach():
     """A label `casebook/uses-x` or `casebook/calls-x` without a policy of that name would lead nowhere."""
     policies = {each["metadata"]["name"] for each in rendered("local with all") if each["kind"] == "NetworkPolicy"}
