@@ -66,6 +66,11 @@ class Evidence:
     confidence: float = 0.0
     versions: Versions = Versions()
 
+    @property
+    def topic(self) -> str:
+        """What a question after it would be about."""
+        return self.context or self.question
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -137,8 +142,13 @@ class Conversation:
     @property
     def topic(self) -> str:
         """The last question that stood on its own: what a follow-up is about. Empty where there is none."""
-        evidence = next((each.evidence for each in self.bots if each.evidence is not None), None)
-        return "" if evidence is None else evidence.context or evidence.question
+        return next((each.evidence.topic for each in self.bots if each.evidence is not None), "")
+
+    @property
+    def answers_to_topic(self) -> frozenset[str]:
+        """The articles that the topic, and what followed it, have been answered with."""
+        of_topic = (each for each in self.bots if each.evidence is not None and each.evidence.topic == self.topic)
+        return frozenset(each.article_id for each in of_topic if each.outcome is Outcome.ANSWER)
 
     def offering(self, article_id: str) -> Turn | None:
         """The newest turn that asked back with this article among its candidates."""

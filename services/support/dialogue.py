@@ -197,7 +197,11 @@ class Dialogue:
     async def _retrieve(
         self, question: str, context: str, asked: Asked, conversation: Conversation, language: Language
     ) -> Retrieved:
-        """The question as it is; a follow-up a second time, behind the question that it follows: both vote."""
+        """The question as it is; a follow-up a second time, behind the question that it follows: both vote.
+
+        What the earlier question has been answered with already has no vote from the context, which would find it
+        behind "thank you" as well.
+        """
         key = f"{asked.tenant}:{asked.customer_id or conversation.conversation_id}"
 
         async def retrieve(text: str, language: Language) -> Retrieved:
@@ -208,7 +212,10 @@ class Dialogue:
         if not context:
             return await retrieve(question, language)
         both = f"{context} {question}"
-        return combine(*await asyncio.gather(retrieve(question, language), retrieve(both, detect(both))))
+        raw, behind = await asyncio.gather(retrieve(question, language), retrieve(both, detect(both)))
+        known = conversation.answers_to_topic
+        new = tuple(each for each in behind.candidates if each.article.article_id not in known)
+        return combine(raw, replace(behind, candidates=new))
 
     def _picked(self, said: Picked, asked: Asked, so_far: SoFar, language: Language) -> Move:
         """Answers with the article that was picked."""

@@ -127,6 +127,12 @@ class TestAFollowUp:
 
         assert (await bank.say("and I lost my card")).retrieved[0].article.article_id == "lost-card"
 
+    async def test_does_not_bring_back_what_has_been_answered(self, bank):
+        bank.knowledge.knows("How do I send money abroad? thank you", transfer=ANSWERED)
+        await bank.say("How do I send money abroad?")
+
+        assert (await bank.say("thank you")).outcome is Outcome.OUT_OF_SCOPE
+
     async def test_alone_at_the_beginning_has_nothing_to_stand_behind(self, bank):
         await bank.say("and the fee?")
 
