@@ -2,7 +2,8 @@
 
 Patterns, not a model: each is one way of asking, and each can be read, tested and corrected on its own. What only looks
 like a wish ("人工智能", "how do I become an agent", "am I speaking with a real person?") is blotted out first.
-`tests/unit/support/person_phrasings.py` holds phrasings of both kinds.
+`tests/unit/support/person_phrasings.py` holds phrasings of both kinds. The nearest of those by the encoder was tried in
+their place and beside them: at as few false alarms it finds far fewer wishes, and it costs a call of the model.
 """
 
 import re
