@@ -21,7 +21,7 @@ event_age = _meter.create_histogram(
     "casebook.event.age",
     unit="s",
     description="From the event's own time to the end of its effect, by topic and group.",
-    explicit_bucket_boundaries_advisory=[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0],
+    explicit_bucket_boundaries_advisory=[0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0],
 )
 dead_letters = _meter.create_counter(
     "casebook.event.dead.letters", description="Events written to a dead-letter topic, by topic and group."
