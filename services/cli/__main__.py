@@ -93,12 +93,12 @@ def demo_check() -> None:
 @app.command()
 def walk(gateway: Gateway = "", api_key: ApiKey = "", traces: TraceFolder = None) -> None:
     """The same walk through a system that runs already, wherever; status 1 where a step did not hold."""
-    from cli import walk as walking
+    from cli import walks
 
     with _administrator(gateway, api_key) as administrator:
         folder = traces or Home.from_environment().path / "traces"
-        system = walking.System(administrator.gateway, administrator.key, folder)
-        raise typer.Exit(1 if walking.run(system, _console()) else 0)
+        system = walks.System(administrator.gateway, administrator.key, folder)
+        raise typer.Exit(1 if walks.run(system, _console()) else 0)
 
 
 @app.command()

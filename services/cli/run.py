@@ -19,7 +19,7 @@ from cli.supervisor import Supervisor
 from cli.topology import Topology, embedded
 
 if TYPE_CHECKING:
-    from cli import walk
+    from cli import walks
 
 HTTP_PORT = 8080
 
@@ -38,11 +38,11 @@ def up(home: Home, console: Console) -> int:
 def demo(home: Home, console: Console) -> int:
     """Starts everything, walks through it, and stays."""
 
-    from cli import walk
+    from cli import walks
 
     async def walk_and_stay(topology: Topology) -> int:
         await _walk(home, topology, console)
-        walk.try_next(_system(home, topology), console)
+        walks.try_next(_system(home, topology), console)
         console.print("\n[bold]Everything stays up.[/] Ctrl-C ends it.")
         return await _until_told()
 
@@ -131,16 +131,16 @@ async def _until_told() -> int:
 
 
 async def _walk(home: Home, topology: Topology, console: Console) -> list[str]:
-    from cli import walk
+    from cli import walks
 
     system = _system(home, topology)
-    return await _in_daemon_thread(lambda: walk.run(system, console))
+    return await _in_daemon_thread(lambda: walks.run(system, console))
 
 
-def _system(home: Home, topology: Topology) -> "walk.System":
-    from cli import walk
+def _system(home: Home, topology: Topology) -> "walks.System":
+    from cli import walks
 
-    return walk.System(topology.gateway, home.api_key_file.read_text("ascii").strip(), home.folder("traces"))
+    return walks.System(topology.gateway, home.api_key_file.read_text("ascii").strip(), home.folder("traces"))
 
 
 async def _in_daemon_thread(function: Callable[[], T]) -> T:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.walk import Walk
+from cli.walks import Walk
 from tests.fixtures.system import RunningSystem, walking
 
 

@@ -2,13 +2,15 @@
 
 import pytest
 
+from cli.walks.recommender import Recommender
+
 
 @pytest.mark.parametrize(
     "step",
     ["known_users", "live_clicks", "anonymous_session", "new_user", "new_item", "canary", "trace"],
 )
 def test_every_step_of_the_walk_holds(walk, step):
-    getattr(walk, step)()
+    getattr(Recommender(walk), step)()
 
     assert walk.failures == []
 
@@ -20,7 +22,7 @@ def test_models_and_their_history_are_listed(system):
 
 
 def test_a_trace_is_printed_as_a_tree(system, walk):
-    answer = walk.recommend(user_id="1", limit=1)
+    answer = Recommender(walk).recommend(user_id="1", limit=1)
     walk.show_trace(answer["_trace_id"], {"gateway", "recommender", "inference"})
 
     tree = system.casebook("trace", answer["_trace_id"])

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import httpx
 
-from cli.walk import StepFailed, Walk
+from cli.walks import StepFailed, Walk
+from cli.walks.recommender import Recommender
 
 PAUSE_SECONDS = 0.1
 
@@ -23,7 +24,7 @@ def visiting(walk: Walk) -> Iterator[None]:
                 return
             user = str(number % 100 + 1)
             try:
-                answer = walk.recommend(user_id=user, limit=5)
+                answer = Recommender(walk).recommend(user_id=user, limit=5)
                 seen = [(item["item_id"], "impression") for item in answer["items"]]
                 clicked = [(answer["items"][0]["item_id"], "click")] if number % 2 else []
                 events = [

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from cli.processes import free_ports
-from cli.walk import Walk
+from cli.walks import Walk
 from tests.fixtures.system import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
