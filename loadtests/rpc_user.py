@@ -12,14 +12,17 @@ import grpc
 import grpc.experimental.gevent as grpc_gevent
 from locust import User
 
+from chassis import tls
 from chassis.identity import Identity, Role, TokenKeys
-from chassis.settings import secret
+from chassis.settings import Settings, load
 from loadtests.options import people
 
 grpc_gevent.init_gevent()
 
 DEADLINE_SECONDS = 5.0
-TOKEN_KEYS = secret("CASEBOOK_TOKEN_KEYS")
+SETTINGS = load(Settings)
+"""The keys of the tokens, and TLS, by the variables that a service has."""
+TOKEN_KEYS = SETTINGS.token_keys.get_secret_value()
 TENANT = os.environ.get("CASEBOOK_LOAD_TENANT", "demo")
 
 
@@ -66,8 +69,7 @@ class RpcUser(User):
         """Connects, and draws its own chance."""
         self.people = people(self.environment)
         self.chance = self.people.chance
-        # A subchannel pool of its own: gRPC would send all users of a process over one connection.
-        self.bare_channel = grpc.insecure_channel(self.target, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.bare_channel = _connect(self.target)
         self.channel = grpc.intercept_channel(self.bare_channel, Reporting(self))
         self._keys = TokenKeys.parse(TOKEN_KEYS)
         self._identity = Identity(TENANT, "loadtests", frozenset({Role.VIEWER}))
@@ -90,3 +92,13 @@ class RpcUser(User):
             return method(request)
         except grpc.RpcError:
             return None
+
+
+def _connect(target: str) -> grpc.Channel:
+    # A subchannel pool of its own: gRPC would send all users of a process over one connection.
+    options: list[tuple[str, int | str]] = [("grpc.use_local_subchannel_pool", 1)]
+    if not SETTINGS.tls_ca_file:
+        return grpc.insecure_channel(target, options)
+    if SETTINGS.tls_server_name:
+        options.append(("grpc.ssl_target_name_override", SETTINGS.tls_server_name))
+    return grpc.secure_channel(target, tls.channel_credentials(tls.client_pem(SETTINGS)), options)

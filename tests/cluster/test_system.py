@@ -4,64 +4,31 @@ The cluster has the images of `make images` as casebook/*:dev, and casebook/reco
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.kubernetes import K8S, NAMESPACE, ROOT, manifests, ready, until
+from tests.cluster.walking import DEPLOYMENTS, TRACES, forwarded, key, start, walk
+from tests.fixtures.kubernetes import NAMESPACE, manifests, ready, until
 
 pytestmark = [pytest.mark.timeout(900)]
 
 COMPONENTS = ("network-policies", "pdb")
-TRACES = {
-    "configMapGenerator": [
-        {"name": "casebook", "behavior": "merge", "literals": ["CASEBOOK_TRACE_FILE=/tmp/traces.jsonl"]}
-    ]
-}
 OUTSIDE = "casebook-outside"
 """Another namespace, under no policy: where clients are."""
-DEPLOYMENTS = ("inference", "recommender", "gateway", "recommender-consume", "recommender-relay", "recommender-sink")
 STORES = ("kafka", "redis", "postgres")
 
 
 @pytest.fixture(scope="module")
 def system(cluster):
     """The local overlay under its policies, up from nothing, and every Job done."""
-    started = time.monotonic()
-    cluster.apply(manifests("overlays/local", COMPONENTS, **TRACES))
-    for deployment in DEPLOYMENTS:
-        cluster.rolled_out(deployment, 600)
-    print(f"every Deployment is ready after {time.monotonic() - started:.0f} s")
-    cluster.kubectl("wait", "--for=condition=Complete", "job", "--all", "--timeout=300s", timeout=310)
-    print(f"every Job is done after {time.monotonic() - started:.0f} s")
+    start(cluster, COMPONENTS)
     cluster.run("create", "namespace", OUTSIDE)
     yield cluster
     cluster.run("delete", "namespace", OUTSIDE, "--ignore-not-found")
-
-
-def key() -> str:
-    return (K8S / "overlays" / "local" / "secrets" / "api_key").read_text()
-
-
-@contextmanager
-def forwarded(cluster, target, port):
-    """A local address that leads to a port of a Service or pod."""
-    process = cluster.start("port-forward", target, f":{port}")
-    try:
-        line = process.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:(\d+)", line)
-        assert found, line
-        yield f"http://127.0.0.1:{found[1]}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_every_pod_is_ready(system):
@@ -69,48 +36,8 @@ def test_every_pod_is_ready(system):
         assert ready(pod), pod["metadata"]["name"]
 
 
-@contextmanager
-def traces_gathered(cluster, folder: Path):
-    """Every pod's trace file, copied into `folder` again and again."""
-    stop = threading.Event()
-
-    def gather():
-        while not stop.wait(0.5):
-            for name in ("gateway", "recommender", "inference"):
-                for pod in cluster.get("pods", "-l", f"app.kubernetes.io/name={name}"):
-                    found = cluster.run("exec", pod["metadata"]["name"], "--", "cat", "/tmp/traces.jsonl")
-                    if found.returncode == 0:
-                        (folder / "new").write_text(found.stdout)
-                        (folder / "new").rename(folder / f"{pod['metadata']['name']}.jsonl")
-
-    thread = threading.Thread(target=gather)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 def test_the_walk_passes(system, tmp_path):
-    with forwarded(system, "service/gateway", 8080) as gateway, traces_gathered(system, tmp_path):
-        walk = [
-            sys.executable,
-            "-m",
-            "cli",
-            "walk",
-            "--gateway",
-            gateway,
-            "--api-key",
-            key(),
-            "--traces",
-            str(tmp_path),
-        ]
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "services"), "CASEBOOK_HOME": str(tmp_path / "home")}
-        done = subprocess.run(walk, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
+    walk(system, tmp_path)
 
 
 # What a pod does until it is ended: tries all addresses at once (one that a policy drops takes its three seconds),

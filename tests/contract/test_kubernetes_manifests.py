@@ -24,11 +24,22 @@ BUILDS = {
     "production": ("overlays/production", ()),
     **{f"local with {component}": ("overlays/local", (component,)) for component in COMPONENTS},
     "local with all": ("overlays/local", tuple(COMPONENTS)),
-    "production with all": ("overlays/production", ("canary", "gpu", "monitoring", "triton")),
+    "production with all": ("overlays/production", ("canary", "gpu", "monitoring", "tls", "triton")),
 }
 SECTIONS = ("ServiceAccount", "ConfigMap", "Role", "RoleBinding", "Deployment", "StatefulSet", "Service")
 """The order in which a service's file says things."""
 ASKS_THE_API_SERVER = {"prometheus"}
+IS_CALLED = {
+    "CASEBOOK_TLS_CERT_FILE": "tls.crt",
+    "CASEBOOK_TLS_KEY_FILE": "tls.key",
+    "CASEBOOK_TLS_CLIENT_CA_FILE": "ca.crt",
+}
+CALLS = {
+    "CASEBOOK_TLS_CA_FILE": "ca.crt",
+    "CASEBOOK_TLS_CLIENT_CERT_FILE": "tls.crt",
+    "CASEBOOK_TLS_CLIENT_KEY_FILE": "tls.key",
+}
+"""With the component tls: which file of a service's certificate each variable names."""
 SETTINGS = (GatewaySettings, InferenceSettings, RecommenderSettings, SupportSettings)
 
 every_build = pytest.mark.parametrize("build", BUILDS)
@@ -148,10 +159,37 @@ def test_a_grpc_server_leaves_once_no_client_can_know_it(build):
     """A name is cached for 30 s at most (kubeadm's CoreDNS), and a client looks it up anew with each connection."""
     for workload in workloads(build):
         for container in pod(workload)["containers"]:
-            if "grpc" in container.get("readinessProbe", {}):
+            if is_called(build, container):
                 age = float(settings_of(build, container)["CASEBOOK_CONNECTION_AGE_SECONDS"])
                 leaves = container["lifecycle"]["preStop"]["sleep"]["seconds"]
                 assert leaves > 30 + age * 1.1, "gRPC spreads the age by a tenth"
+
+
+def is_called(build: str, container: dict) -> bool:
+    """Whether it is a process of ours that serves gRPC."""
+    return bool(settings_of(build, container)) and "grpc" in {port["name"] for port in container.get("ports", ())}
+
+
+@pytest.mark.parametrize("build", [build for build, (_, components) in BUILDS.items() if "tls" in components])
+def test_whoever_calls_or_is_called_shows_a_certificate_of_its_own(build):
+    called = {w["metadata"]["labels"]["app.kubernetes.io/name"] for w in workloads(build) if serves_grpc(build, w)}
+    for workload in workloads(build):
+        container, labels = pod(workload)["containers"][0], workload["spec"]["template"]["metadata"]["labels"]
+        files = IS_CALLED if serves_grpc(build, workload) else {}
+        if any(f"casebook/calls-{name}" in labels for name in called):
+            files = files | CALLS
+        shown = {name: file for name, file in variables(container).items() if name.startswith("CASEBOOK_TLS_")}
+        assert shown == {name: f"/run/secrets/certificate/{file}" for name, file in files.items()}, named(workload)
+        if files:
+            [mount] = [each for each in container["volumeMounts"] if each["mountPath"] == "/run/secrets/certificate"]
+            [volume] = [each for each in pod(workload)["volumes"] if each["name"] == mount["name"]]
+            assert volume["secret"]["secretName"].startswith(f"{labels['app.kubernetes.io/name']}-certificate")
+            probes = [container.get(f"{kind}Probe", {}) for kind in ("startup", "readiness", "liveness")]
+            assert not any("grpc" in probe for probe in probes), f"{named(workload)}: Kubernetes' gRPC probe has no TLS"
+
+
+def serves_grpc(build: str, workload: dict) -> bool:
+    return is_called(build, pod(workload)["containers"][0])
 
 
 def variables(container: dict) -> dict[str, str]:
@@ -201,7 +239,7 @@ def test_every_name_that_is_used_is_there(build):
 def documented_secrets() -> set[str]:
     """The Secrets that production expects, as the table in k8s/README.md names them."""
     return set(
-        re.findall(r"^\| `([a-z-]+)` \| (?:`[a-z_]+`(?:, )?)+ \|", (K8S / "README.md").read_text(), re.MULTILINE)
+        re.findall(r"^\| `([a-z-]+)` \| (?:`[a-z_.]+`(?:, )?)+ \|", (K8S / "README.md").read_text(), re.MULTILINE)
     )
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Draws the local overlay's secrets into overlays/local/secrets/ (git ignores it); what is there stays.
+# Draws the local overlay's secrets and certificates into overlays/local/secrets/ (git ignores it); what is there stays.
 set -eu
 umask 077
 cd "$(dirname "$0")"
@@ -32,3 +32,4 @@ REVOKE ALL ON DATABASE $service FROM PUBLIC;
 GRANT CONNECT ON DATABASE $service TO ${service}_service;
 "
 done
+exec ../make-certificates.sh
