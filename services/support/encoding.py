@@ -35,8 +35,8 @@ CALLS = 2
 """For phrasings, at a time."""
 LENGTHS_OF = 8
 """Calls have lengths that are multiples of this: then the model server joins questions of different customers."""
-BUILD_SECONDS = 5.0
-"""How long a call for phrasings may take: nobody waits for it."""
+LONGEST_CALL_SECONDS = 5.0
+"""How long a call may take. Whoever asks a question gives up earlier (retrieval.py); for phrasings nobody waits."""
 SAME_MODEL = 0.98
 """The cosine of a text by one model at two times: 8-bit arithmetic on another machine has .99, another training
 less."""
@@ -52,18 +52,11 @@ _log = logging.getLogger(__name__)
 class InferenceEncoder:
     """`ports.Encoder` over the Open Inference Protocol."""
 
-    def __init__(
-        self,
-        models: ModelClient,
-        tokenisers: Mapping[Language, Tokeniser],
-        cache: "VectorCache",
-        question_seconds: float = 0.25,
-    ) -> None:
-        """`models` raises `ModelUnavailable`; `question_seconds` is the deadline of a call for a question."""
+    def __init__(self, models: ModelClient, tokenisers: Mapping[Language, Tokeniser], cache: "VectorCache") -> None:
+        """`models` raises `ModelUnavailable`."""
         self._models = models
         self._tokenisers = tokenisers
         self._cache = cache
-        self._question_seconds = question_seconds
         self._calls = asyncio.Semaphore(CALLS)
         self._checked: set[str] = set()
 
@@ -74,7 +67,7 @@ class InferenceEncoder:
         model = MODELS[language]
         if not version:
             tokens = self._tokenisers[language](texts, LENGTHS_OF)
-            answer = await self._models.infer(model, tokens.inputs(), seconds=self._question_seconds, key=request_key)
+            answer = await self._models.infer(model, tokens.inputs(), seconds=LONGEST_CALL_SECONDS, key=request_key)
             return answer.values, f"{model}/{answer.version}"
         name = f"{model}/{version}"
         file = self._cache.of(name)
@@ -126,7 +119,9 @@ class InferenceEncoder:
 
     async def _call(self, texts: Sequence[str], language: Language, version: str) -> Float32Array:
         tokens = self._tokenisers[language](texts, LENGTHS_OF)
-        answer = await self._models.infer(MODELS[language], tokens.inputs(), seconds=BUILD_SECONDS, version=version)
+        answer = await self._models.infer(
+            MODELS[language], tokens.inputs(), seconds=LONGEST_CALL_SECONDS, version=version
+        )
         if answer.values.shape != (len(texts), DIMENSIONS):
             raise ModelUnavailable(f"{MODELS[language]}: its output is {answer.values.shape}, not rows of {DIMENSIONS}")
         return answer.values

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from support.knowledge import LANGUAGES, Language
 
-LONGEST = 2_000
-"""Characters that are looked at; what a service lets in is no longer."""
+LONGEST = 8_000
+"""Characters that are looked at, of a question or a phrasing. The service lets in fewer; of a document it is a few
+pages."""
 MIXED_FROM, MIXED_TO = 0.2, 0.8
 """A question whose share of Chinese lies between is asked in both languages: "我的 credit card 被吞了" is .71."""
 

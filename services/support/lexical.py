@@ -7,6 +7,7 @@ in one index of all. And the length that a phrasing is compared with is given, n
 a phrasing that no longer answers counts in both until its segment is merged.
 """
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from support.ports import Float32Array
 
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG
 
 SATURATION = 1.5
 """BM25's k1."""

@@ -90,6 +90,8 @@ class Inquiry:
     depth: int
     """Candidates of each search."""
     by_words_alone: bool
+    patience_seconds: float
+    """For the question's vector."""
 
 
 @dataclass(slots=True)
@@ -140,10 +142,12 @@ class HybridRetriever:
         request_key: str = "",
         count: int = 10,
         by_words_alone: bool = False,
+        patience_seconds: float | None = None,
     ) -> Retrieved:
         """At most `count` articles that may answer, best first: see `ports.Retriever`.
 
         `by_words_alone` retrieves as if the model server were away: what its calibration is fitted to.
+        `patience_seconds` stands in place of the deadline, for those for whom nobody waits.
         """
         corpus = self._bases.of(base)
         if corpus is None:
@@ -151,7 +155,8 @@ class HybridRetriever:
         asked, progress = read(question, language), Progress()
         if asked.says_something:
             depth = max(count, FEWEST_CANDIDATES)
-            inquiry = Inquiry(corpus, asked, now, audiences, request_key, depth, by_words_alone)
+            patience = self._deadline_seconds if patience_seconds is None else patience_seconds
+            inquiry = Inquiry(corpus, asked, now, audiences, request_key, depth, by_words_alone, patience)
             routes = routes_of(corpus, asked)
             await self._ask(inquiry, routes, progress)
             further = other(language)
@@ -167,6 +172,20 @@ class HybridRetriever:
             degraded=(WITHOUT_MODEL,) if progress.degraded else (),
             stages=tuple(StageTime(name, spent) for name, spent in progress.milliseconds.items()),
         )
+
+    async def find(
+        self, base: KnowledgeBase, question: str, language: Language, *, now: datetime, by_words_alone: bool = False
+    ) -> Found:
+        """What the reranker is given for a question, in its own language alone: what it is fitted to."""
+        corpus = self._bases.of(base)
+        if corpus is None:
+            raise NotFound("knowledge base", base.name)
+        asked = read(question, language)
+        inquiry = Inquiry(
+            corpus, asked, now, frozenset(), "", FEWEST_CANDIDATES, by_words_alone, self._deadline_seconds
+        )
+        shelf = corpus.shelves[language]
+        return await self._search(inquiry, shelf, await self._meaning(inquiry, shelf))
 
     async def _ask(self, inquiry: Inquiry, routes: Sequence[Language], progress: Progress) -> None:
         started = time.perf_counter()
@@ -191,7 +210,7 @@ class HybridRetriever:
         if inquiry.by_words_alone or not versions:
             return None
         try:
-            async with asyncio.timeout(self._deadline_seconds):
+            async with asyncio.timeout(inquiry.patience_seconds):
                 meaning = await self._encoded(inquiry, shelf.language)
                 if meaning.version not in versions:  # released a moment ago: not indexed yet
                     meaning = await self._encoded(inquiry, shelf.language, versions[0])
