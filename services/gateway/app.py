@@ -6,10 +6,34 @@ from fastapi.middleware.cors import CORSMiddleware
 from gateway import edge, idempotency, openapi, problems, reference
 from gateway.dependencies import Dependencies
 from gateway.middleware import EdgeHeaders
-from gateway.routers import audit, events, health, items, keys, models, recommendations, users
+from gateway.routers import (
+    audit,
+    desk,
+    events,
+    health,
+    items,
+    keys,
+    knowledge,
+    models,
+    recommendations,
+    support,
+    users,
+)
 
 VERSION = "1"
-API = (recommendations.router, events.router, items.router, users.router, models.router, keys.router, audit.router)
+API = (
+    recommendations.router,
+    events.router,
+    items.router,
+    users.router,
+    support.router,
+    knowledge.files,
+    knowledge.router,
+    desk.router,
+    models.router,
+    keys.router,
+    audit.router,
+)
 
 
 def create_app(dependencies: Dependencies) -> FastAPI:

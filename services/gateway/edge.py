@@ -1,7 +1,8 @@
 """What every request to the API passes before its route sees it: deadline, key, rate limit, size, idempotency key."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -36,20 +37,19 @@ class EdgeRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            seconds = _seconds_given(request, dependencies.of(request).settings)
-            try:
-                async with asyncio.timeout(seconds):
-                    with deadline(seconds):
-                        key = await _authenticate(request)
-                        request.state.api_key = key
-                        await _limit_rate(request, key)
-                        body = await _read_body(request)
-                        with acting_as(key.identity):
-                            return await self.answer(Request(request.scope, _replaying(body)), body, handle)
-            except TimeoutError:
-                raise DeadlineExceeded(f"{request.method} {self.path_format} within {seconds:g} s") from None
+            return await self.guard(request, handle)
 
         return guarded
+
+    async def guard(self, request: Request, handle: Handler) -> Response:
+        """Runs the route for who is let in."""
+        settings = dependencies.of(request).settings
+        seconds = _seconds_given(request, settings, settings.default_deadline_seconds)
+        async with within(seconds, f"{request.method} {self.path_format}"):
+            key = await _admit(request)
+            body = await _read_body(request)
+            with acting_as(key.identity):
+                return await self.answer(Request(request.scope, _replaying(body)), body, handle)
 
     async def answer(self, request: Request, body: bytes, handle: Handler) -> Response:
         """Runs the route."""
@@ -96,6 +96,33 @@ class AuditedIdempotentRoute(IdempotentRoute):
         return await _audited(request, body, handle, super().answer)
 
 
+class AuditedLinesRoute(EdgeRoute):
+    """A route that reads or writes a file a line at a time (lines.py); its changes are written down, without the file.
+
+    The client's time is for each part of the file, `request.state.seconds`: a file may take longer than any request.
+    """
+
+    async def guard(self, request: Request, handle: Handler) -> Response:
+        """Runs the route for who is let in; the body is the route's to read."""
+        settings = dependencies.of(request).settings
+        request.state.seconds = _seconds_given(request, settings, settings.max_deadline_seconds)
+        async with within(request.state.seconds, f"{request.method} {self.path_format}"):
+            key = await _admit(request)
+        with acting_as(key.identity):
+            return await _audited(request, b"", handle, self.answer)
+
+
+@asynccontextmanager
+async def within(seconds: float, what: str) -> AsyncIterator[None]:
+    """What runs inside has so much time, and the calls that it makes what is left of it. Raises DeadlineExceeded."""
+    try:
+        async with asyncio.timeout(seconds):
+            with deadline(seconds):
+                yield
+    except TimeoutError:
+        raise DeadlineExceeded(f"{what} within {seconds:g} s") from None
+
+
 async def _audited(
     request: Request,
     body: bytes,
@@ -127,6 +154,14 @@ async def _record_outcome(audit_log: AuditLog, call_id: UUID, status: int, note:
         await audit_log.ended(call_id, status, note)
     except Unavailable as error:
         _log.error("an outcome was not recorded", call_id=str(call_id), status=status, reason=error.message)
+
+
+async def _admit(request: Request) -> ApiKey:
+    """Whose key it is, once there is room for its request."""
+    key = await _authenticate(request)
+    request.state.api_key = key
+    await _limit_rate(request, key)
+    return key
 
 
 async def _authenticate(request: Request) -> ApiKey:
@@ -174,10 +209,10 @@ def _replaying(body: bytes) -> Receive:
     return receive
 
 
-def _seconds_given(request: Request, settings: GatewaySettings) -> float:
+def _seconds_given(request: Request, settings: GatewaySettings, default: float) -> float:
     text = request.headers.get(TIMEOUT_HEADER)
     if text is None:
-        return min(settings.default_deadline_seconds, settings.max_deadline_seconds)
+        return min(default, settings.max_deadline_seconds)
     longest = int(settings.max_deadline_seconds * 1000)
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= longest):
         raise InvalidField(TIMEOUT_HEADER, f"a whole number from 1 to {longest}", text)

@@ -18,7 +18,8 @@ from gateway.schemas.problems import ProblemDetails
 Responses = dict[int | str, dict[str, Any]]
 
 TITLE = "Casebook"
-DESCRIPTION = """Recommendations that follow what users do within a second, and the models behind them.
+DESCRIPTION = """Recommendations that follow what users do within a second; answers to customers, with their source, a
+question back, or a person; and the models behind both.
 
 Every request carries an API key (`Authorization: Bearer cb_...`); a key belongs to a tenant and holds roles. Every
 error is a problem (RFC 9457) with the id of its trace. `X-Request-Timeout-Ms` says how long you will wait; the time is
@@ -30,6 +31,12 @@ TAGS = [
     {"name": "Events", "description": "What users did. Accepted means acknowledged by every in-sync broker."},
     {"name": "Catalogue", "description": "Items. A new one can be recommended at once, by its content."},
     {"name": "Users", "description": "Profiles, which choose what somebody without history gets."},
+    {
+        "name": "Support",
+        "description": "Conversations with customers: answered with a source, asked back, or handed over.",
+    },
+    {"name": "Knowledge base", "description": "Articles, and how sure the answers from them have to be."},
+    {"name": "Desk", "description": "For agents: conversations that need a person."},
     {"name": "Models", "description": "Versions of the models: promote, roll back, canary, shadow. Who changed what."},
     {"name": "API keys", "description": "For administrators, within their own tenant."},
     {"name": "Audit", "description": "What administrators and operators asked for, and what came of it."},
@@ -43,7 +50,7 @@ MEANINGS: Mapping[int, str] = {
     404: "There is no such thing.",
     409: "Another change came first, or the first request with this `Idempotency-Key` is still running.",
     413: "The body is too large.",
-    415: "The body is not `application/json`.",
+    415: "The body is of another kind than `Content-Type` may say here.",
     422: "A field breaks its limit: `errors` names it. Or the `Idempotency-Key` came with another body before.",
     429: "The key's rate limit, or a limit of a service behind, has been reached.",
     500: "The gateway failed.",

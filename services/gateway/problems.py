@@ -43,10 +43,10 @@ class BodyTooLarge(errors.CasebookError):
 
 
 class UnsupportedMediaType(errors.CasebookError):
-    """The body is not JSON."""
+    """The body is of another kind than the route reads."""
 
-    def __init__(self, received: str) -> None:
-        super().__init__(f"the body must be application/json (received {received or 'no Content-Type'})")
+    def __init__(self, received: str, expected: str = "application/json") -> None:
+        super().__init__(f"the body must be {expected} (received {received or 'no Content-Type'})")
 
 
 class IdempotencyKeyReused(errors.CasebookError):
@@ -81,7 +81,7 @@ KINDS: Mapping[type[errors.CasebookError], Kind] = {
     errors.FailedPrecondition: Kind("failed-precondition", 409, "The thing is not in a state that allows this"),
     IdempotencyKeyInUse: Kind("idempotency-key-in-use", 409, "The first request with this key is still running"),
     BodyTooLarge: Kind("body-too-large", 413, "The request is too large"),
-    UnsupportedMediaType: Kind("unsupported-media-type", 415, "The body is not JSON"),
+    UnsupportedMediaType: Kind("unsupported-media-type", 415, "The body is of another kind"),
     IdempotencyKeyReused: Kind("idempotency-key-reused", 422, "The key came with another request before"),
     errors.LimitExceeded: Kind("limit-exceeded", 429, "A limit has been reached"),
     UpstreamFailed: Kind("upstream-failed", 502, "A service behind the gateway failed"),

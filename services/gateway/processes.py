@@ -21,7 +21,7 @@ from chassis.rpc import connect
 from gateway import store
 from gateway.app import create_app
 from gateway.bootstrap import bootstrap as bootstrap_key
-from gateway.dependencies import Dependencies
+from gateway.dependencies import Dependencies, Support
 from gateway.keys import KeyRing
 from gateway.publishing import KafkaPublisher
 from gateway.ratelimit import Quota, RateLimiter
@@ -33,6 +33,28 @@ RELEASES = "casebook.releases.v1.ReleaseService"
 RECOMMENDER_CALLS = [
     f"{RECOMMENDER}/{call}" for call in ("Recommend", "GetHistory", "UpsertItem", "GetItem", "RetireItem", "UpsertUser")
 ]
+SUPPORT_CALLS = [
+    f"casebook.support.v1.{call}"
+    for call in (
+        "SupportService/GetConversation",
+        "SupportService/GiveFeedback",
+        "DeskService/ListHandoffs",
+        "DeskService/GetHandoff",
+        "DeskService/ClaimHandoff",
+        "DeskService/ReleaseHandoff",
+        "DeskService/ResolveHandoff",
+        "KnowledgeService/PutArticle",
+        "KnowledgeService/GetArticle",
+        "KnowledgeService/ListArticles",
+        "KnowledgeService/RetireArticle",
+        "KnowledgeService/ImportArticles",
+        "KnowledgeService/ImportQuestions",
+        "KnowledgeService/ListDrafts",
+        "QualityService/GetRiskCoverage",
+        "QualityService/SetTargetRisk",
+    )
+]
+"""Not among them: a repeated turn of a conversation would be a turn of its own, a reply would be said twice."""
 RELEASES_CALLS = [f"{RELEASES}/{call}" for call in ("ListModels", "GetModel", "ListChanges")]
 """Tried again when no server answers. Changes of a release are not: a rollback that is done twice goes back twice."""
 
@@ -49,6 +71,7 @@ async def serve(process: Process[GatewaySettings]) -> None:
     engine = database.connect(settings.database_url.get_secret_value())
     redis = limiter_redis(settings)
     recommender = connect(settings.recommender_address, settings, RECOMMENDER_CALLS)
+    support = connect(settings.support_address, settings, SUPPORT_CALLS)
     inference = connect(settings.inference_address, settings, RELEASES_CALLS)
     producer = EventProducer(settings, source="gateway")
     records = store.PostgresRecords(engine, timedelta(hours=settings.idempotency_hours))
@@ -56,6 +79,7 @@ async def serve(process: Process[GatewaySettings]) -> None:
         Dependencies(
             settings=settings,
             recommender=RecommenderServiceStub(recommender),
+            support=Support.over(support),
             releases=ReleaseServiceStub(inference),
             publisher=KafkaPublisher(producer),
             keys=KeyRing(store.PostgresKeys(engine), settings.key_cache_seconds),
@@ -70,6 +94,7 @@ async def serve(process: Process[GatewaySettings]) -> None:
     process.on_stop(engine.dispose)
     process.on_stop(redis.aclose)
     process.on_stop(lambda: recommender.close(grace=None))
+    process.on_stop(lambda: support.close(grace=None))
     process.on_stop(lambda: inference.close(grace=None))
     process.on_stop(lambda: asyncio.to_thread(producer.close))
     process.on_stop(server.drain)  # the first to run: what the requests in flight need is still there

@@ -26,11 +26,15 @@ class GatewaySettings(Settings):
     """PEM; its key."""
     recommender_address: Address = "127.0.0.1:50052"
     """The recommender's gRPC server."""
+    support_address: Address = "127.0.0.1:50053"
+    """Support's gRPC server."""
     inference_address: Address = "127.0.0.1:50051"
     """The model server's gRPC server, for releases."""
 
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
     """The largest request body, whether it says its length or comes in chunks; a larger one ends in 413."""
+    max_import_bytes: int = Field(256 * 1024 * 1024, ge=1024, le=4 * 1024 * 1024 * 1024)
+    """The largest file that is imported, a line at a time; a line takes as much as a request body."""
     max_deadline_seconds: float = Field(30.0, gt=0, le=30)
     """The longest that a client may ask for by `X-Request-Timeout-Ms`; without it: `default_deadline_seconds`."""
     max_connections: int = Field(2048, ge=1, le=100_000)

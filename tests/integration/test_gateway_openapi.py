@@ -11,6 +11,8 @@ from gateway.edge import TIMEOUT_HEADER
 from gateway.settings import GatewaySettings
 from tests.unit.gateway.parts import served_gateway
 
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
+
 
 @pytest.fixture(scope="module")
 def api(gateway_database, redis_url):
@@ -18,7 +20,7 @@ def api(gateway_database, redis_url):
         yield api
 
 
-DOCUMENT = schemathesis.openapi.from_dict(create_app(Dependencies(GatewaySettings(), *[None] * 9)).openapi())
+DOCUMENT = schemathesis.openapi.from_dict(create_app(Dependencies(GatewaySettings(), *[None] * 10)).openapi())
 OPERATIONS = {result.ok().label: result.ok() for result in DOCUMENT.get_all_operations() if "/v1/" in result.ok().path}
 CHECKS = [
     checks.not_a_server_error,

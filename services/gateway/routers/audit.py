@@ -23,7 +23,10 @@ async def list_audit(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     before: Annotated[Uuid7 | None, Query()] = None,
 ) -> schemas.AuditRecords:
-    """Lists what was asked for of keys and releases: who, what, when, with what outcome; refused attempts too."""
+    """Lists what was asked for: who, what, when, with what outcome; refused attempts too.
+
+    Of keys, releases of models, and the knowledge base.
+    """
     tenant = current_identity().tenant
     records = await given.audit.of_tenant(tenant, limit, UUID(before) if before else None)
     return schemas.AuditRecords(records=[_shown(record) for record in records])

@@ -25,7 +25,7 @@ from chassis.health import Readiness
 from chassis.identity import Identity, Role, TokenKeys, current_identity, require
 from chassis.rpc import connect, create_server, remaining_seconds
 from gateway.app import create_app
-from gateway.dependencies import Dependencies
+from gateway.dependencies import Dependencies, Support
 from gateway.keys import ApiKey, Credential, KeyRing
 from gateway.processes import limiter_redis
 from gateway.publishing import Publisher
@@ -33,6 +33,7 @@ from gateway.ratelimit import Quota, RateLimiter
 from gateway.server import HttpServer
 from gateway.settings import GatewaySettings
 from gateway.store import PostgresAudit, PostgresKeys, PostgresRecords
+from tests.unit.gateway.support_parts import FakeSupport
 
 TOKEN_KEYS = "test:" + "k" * 32
 
@@ -255,6 +256,7 @@ class Gateway:
     given: Dependencies
     client: httpx.AsyncClient
     recommender: FakeRecommender
+    support: FakeSupport
     releases: FakeReleases
     broker: FakeBroker
     tenant: str
@@ -278,10 +280,12 @@ async def running_gateway(
     """A gateway whose client holds a key with every role."""
     given = {"key_cache_seconds": 0, "rate_limit_burst": 100_000, "rate_limit_per_second": 100_000} | settings
     configured = GatewaySettings(token_keys=TOKEN_KEYS, redis_url=redis_url, database_url=database_url, **given)
-    fake_recommender, fake_releases, broker = FakeRecommender(), FakeReleases(), FakeBroker()
+    fake_recommender, fake_support, fake_releases = FakeRecommender(), FakeSupport(), FakeReleases()
+    broker = FakeBroker()
     async with AsyncExitStack() as stack:
         server = create_server(configured, TokenKeys.parse(TOKEN_KEYS))
         recommender_rpc.add_RecommenderServiceServicer_to_server(fake_recommender, server)
+        fake_support.add_to(server)
         releases_rpc.add_ReleaseServiceServicer_to_server(fake_releases, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -295,6 +299,7 @@ async def running_gateway(
         dependencies = Dependencies(
             settings=configured,
             recommender=recommender_rpc.RecommenderServiceStub(channel),
+            support=Support.over(channel),
             releases=releases_rpc.ReleaseServiceStub(channel),
             publisher=publisher or broker,
             keys=KeyRing(PostgresKeys(engine), configured.key_cache_seconds),
@@ -309,7 +314,7 @@ async def running_gateway(
             httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway")
         )
         tenant = f"tenant-{uuid.uuid4().hex[:8]}"
-        gateway = Gateway(app, dependencies, client, fake_recommender, fake_releases, broker, tenant)
+        gateway = Gateway(app, dependencies, client, fake_recommender, fake_support, fake_releases, broker, tenant)
         client.headers["Authorization"] = f"Bearer {await gateway.key(Role.ADMIN)}"
         yield gateway
 
