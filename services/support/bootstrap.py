@@ -89,7 +89,6 @@ def serving(process: Process[SupportSettings]) -> Serving:
         ModelClient(channel, unavailable=ModelUnavailable),
         {language: Tokeniser(newest_version(settings.model_repository / MODELS[language])) for language in LANGUAGES},
         VectorCache(settings.vector_cache, settings.vector_cache_most),
-        settings.retrieval_deadline_seconds,
     )
     keeper = CorpusKeeper(bases, encoder, settings.index_poll_seconds)
     retriever = HybridRetriever(bases, encoder, calibrations, reranker, settings.retrieval_deadline_seconds)
@@ -106,6 +105,7 @@ def serving(process: Process[SupportSettings]) -> Serving:
     async def close() -> None:
         await channel.close()
         await redis.aclose()
+        await desk.close()
         await engine.dispose()
 
     process.on_stop(close)
@@ -171,10 +171,12 @@ async def timers(process: Process[SupportSettings]) -> None:
     patient = settings.model_copy(update={"default_deadline_seconds": settings.calibrate_seconds + 5.0})
     channel = connect(settings.support_address, patient, service_identity=service_identity("support"))
     recalibration = Recalibration(Store(engine), QualityServiceStub(channel), settings.recalibrate_after_seconds)
+    desk = DeskStore(engine)
     process.on_stop(engine.dispose)
+    process.on_stop(desk.close)
     process.on_stop(channel.close)
     process.background(recalibration.run(), "recalibration")
-    process.background(DeskTimers(DeskStore(engine), timedelta(days=settings.handoff_keep_days)).run(), "desk")
+    process.background(DeskTimers(desk, timedelta(days=settings.handoff_keep_days)).run(), "desk")
     process.background(InboxPruning(engine).run(), "inbox")
     await process.until_stopped()
 
