@@ -37,7 +37,7 @@ class Home:
         return cls(Path(os.environ.get("CASEBOOK_HOME") or ".casebook").resolve())
 
     def folder(self, name: str) -> Path:
-        """A folder of the layout, made if missing: redis, postgres, models, traces, logs, sink, ml-100k."""
+        """A folder of the layout, made if missing: redis, postgres, models, vectors, traces, logs, sink, ml-100k."""
         folder = self.path / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -39,7 +39,7 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
     `data` is the folder that holds MovieLens-100K, or will. PostgreSQL's data are initialised where they are missing.
     """
     ports = iter(port for port in free_ports(_PORTS) if port != http_port)
-    redis, postgres, kafka, inference, recommender = (next(ports) for _ in range(5))
+    redis, postgres, kafka, inference, recommender, support = (next(ports) for _ in range(6))
     postgres_address = f"127.0.0.1:{postgres}"
     redis_password, postgres_password = home.secret("redis"), home.secret("postgres")
 
@@ -48,6 +48,7 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
         "CASEBOOK_KAFKA_API_VERSION": "2.1",
         "CASEBOOK_INFERENCE_ADDRESS": f"127.0.0.1:{inference}",
         "CASEBOOK_RECOMMENDER_ADDRESS": f"127.0.0.1:{recommender}",
+        "CASEBOOK_SUPPORT_ADDRESS": f"127.0.0.1:{support}",
         "CASEBOOK_GATEWAY": f"http://127.0.0.1:{http_port}",
         "CASEBOOK_REDIS_ADDRESS": f"127.0.0.1:{redis}",
     }
@@ -128,6 +129,20 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
         process("recommender consume", "recommender seed", "redis", "kafka"),
         process("recommender relay", "recommender seed", "kafka", **database("recommender")),
         process("recommender sink", "kafka", sink_url=home.folder("sink")),
+        once("support migrate", "databases", **owned("support")),
+        once("support seed", "support migrate", seed_tenant=TENANT, **database("support")),
+        process(
+            "support serve",
+            *("support seed", "inference serve", "redis", "kafka"),
+            grpc_listen=f"127.0.0.1:{support}",
+            model_repository=home.folder("models"),
+            vector_cache=home.folder("vectors"),
+            **database("support"),
+        ),
+        process("support timers", "support serve", **database("support")),
+        process("support relay", "support seed", "kafka", **database("support")),
+        process("support consume", "support seed", "kafka", **database("support")),
+        process("support sink", "kafka", sink_url=home.folder("sink")),
         once("gateway migrate", "databases", **owned("gateway")),
         once(
             "gateway bootstrap",
@@ -138,7 +153,7 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
         ),
         process(
             "gateway serve",
-            *("gateway bootstrap", "recommender serve", "inference serve", "redis", "kafka"),
+            *("gateway bootstrap", "recommender serve", "support serve", "inference serve", "redis", "kafka"),
             http_listen=f"127.0.0.1:{http_port}",
             **database("gateway"),
         ),

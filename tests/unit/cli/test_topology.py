@@ -31,7 +31,7 @@ def test_each_process_stands_after_what_it_depends_on(topology: Topology) -> Non
 def test_only_migrations_get_the_owner_s_password(topology: Topology) -> None:
     owners = [spec.name for spec in topology.processes if "CASEBOOK_DATABASE_OWNER_URL" in spec.env]
 
-    assert owners == ["inference migrate", "recommender migrate", "gateway migrate"]
+    assert owners == ["inference migrate", "recommender migrate", "support migrate", "gateway migrate"]
 
 
 def test_no_two_processes_listen_on_one_port(topology: Topology) -> None:
@@ -54,5 +54,8 @@ def test_services_agree_on_addresses(topology: Topology) -> None:
     gateway = process(topology, "gateway serve").env
 
     assert gateway["CASEBOOK_RECOMMENDER_ADDRESS"] == process(topology, "recommender serve").env["CASEBOOK_GRPC_LISTEN"]
+    support = process(topology, "support serve").env["CASEBOOK_GRPC_LISTEN"]
+    assert gateway["CASEBOOK_SUPPORT_ADDRESS"] == support
+    assert process(topology, "support timers").env["CASEBOOK_SUPPORT_ADDRESS"] == support
     assert gateway["CASEBOOK_INFERENCE_ADDRESS"] == process(topology, "inference serve").env["CASEBOOK_GRPC_LISTEN"]
     assert gateway["CASEBOOK_KAFKA_BOOTSTRAP"] == process(topology, "kafka").env["CASEBOOK_KAFKA_LISTEN"]
