@@ -139,7 +139,8 @@ def embedded(home: Home, data: Path, http_port: int) -> Topology:
             vector_cache=home.folder("vectors"),
             **database("support"),
         ),
-        process("support timers", "support serve", **database("support")),
+        # Soon enough for who looks on: feedback has moved the curve some seconds later.
+        process("support timers", "support serve", recalibrate_after_seconds="5", **database("support")),
         process("support relay", "support seed", "kafka", **database("support")),
         process("support consume", "support seed", "kafka", **database("support")),
         process("support sink", "kafka", sink_url=home.folder("sink")),

@@ -12,6 +12,9 @@ from support.knowledge import LANGUAGES, Candidate, KnowledgeBase, LabelledQuest
 from support.retrieval import WITHOUT_MODEL, HybridRetriever
 from support.store import InForce, Store
 
+PATIENCE_SECONDS = 5.0
+"""How long a labelled question waits for its vector: no customer waits for it."""
+
 _log = logs.logger(__name__)
 
 
@@ -114,6 +117,7 @@ class Quality:
                 audiences=frozenset({article.audience} if article else ()),
                 count=1,
                 by_words_alone=way == "lexical",
+                patience_seconds=PATIENCE_SECONDS,
             )
         if way == "hybrid" and WITHOUT_MODEL in retrieved.degraded:
             raise Unavailable("the model server", "a calibration needs it", retry_after_seconds=5.0)
