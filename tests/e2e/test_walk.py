@@ -2,17 +2,28 @@
 
 import pytest
 
+from cli.walks import CASES
 from cli.walks.recommender import Recommender
+from cli.walks.support import Support
+
+STEPS = {
+    Recommender: ("known_users", "live_clicks", "anonymous_session", "new_user", "new_item", "canary", "trace"),
+    Support: (
+        *("english_conversation", "chinese_conversation", "desk", "new_article"),
+        *("accepted_risk", "feedback", "trace"),
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    "step",
-    ["known_users", "live_clicks", "anonymous_session", "new_user", "new_item", "canary", "trace"],
-)
-def test_every_step_of_the_walk_holds(walk, step):
-    getattr(Recommender(walk), step)()
+@pytest.mark.parametrize(("case", "step"), [(case, step) for case, steps in STEPS.items() for step in steps])
+def test_every_step_of_the_walk_holds(walk, case, step):
+    getattr(case(walk), step)()
 
     assert walk.failures == []
+
+
+def test_no_step_of_the_walk_is_left_out(walk):
+    assert {case: tuple(step.__name__ for step in case(walk).steps) for case in CASES} == STEPS
 
 
 def test_models_and_their_history_are_listed(system):

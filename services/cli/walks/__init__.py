@@ -11,11 +11,12 @@ import httpx
 from rich.console import Console
 
 from cli.walks.recommender import Recommender
+from cli.walks.support import Support
 from cli.walks.walk import StepFailed, System, Walk
 
 __all__ = ["CASES", "StepFailed", "System", "Walk", "run", "try_next"]
 
-CASES = (Recommender,)
+CASES: tuple[type[Recommender | Support], ...] = (Recommender, Support)
 
 
 def run(system: System, console: Console) -> list[str]:
@@ -45,6 +46,8 @@ def try_next(system: System, console: Console) -> None:
                        -H 'Content-Type: application/json' -d '{{"user_id": "42", "limit": 5, "explain": true}}'
   A click            curl -s {system.gateway}/v1/events -H 'Authorization: Bearer {system.api_key}' \\
                        -H 'Content-Type: application/json' -d '{{"user_id": "42", "item_id": "50", "action": "click"}}'
+  A question         curl -s {system.gateway}/v1/support/conversations -H 'Authorization: Bearer {system.api_key}' \\
+                       -H 'Content-Type: application/json' -d '{{"knowledge_base": "bank", "question": "卡丢了怎么办"}}'
   Models             curl -s {system.gateway}/v1/models -H 'Authorization: Bearer {system.api_key}'
   From the shell     casebook models list; casebook models canary din 2 --share 0.2; casebook trace TRACE_ID
 """,

@@ -52,13 +52,15 @@ class Walk:
         answer["_trace_id"] = response.headers.get("X-Trace-Id", "")
         return answer
 
-    def until(self, what: str, seconds: float, look: Callable[[], T | None]) -> tuple[T, float]:
+    def until(
+        self, what: str, seconds: float, look: Callable[[], T | None], every_seconds: float = 0.01
+    ) -> tuple[T, float]:
         """What `look` returns once it is not None, and the seconds that took. Raises StepFailed after `seconds`."""
         started = time.perf_counter()
         while time.perf_counter() - started < seconds:
             if (found := look()) is not None:
                 return found, time.perf_counter() - started
-            time.sleep(0.01)
+            time.sleep(every_seconds)
         raise StepFailed(f"{what}: not seen within {seconds:g} s")
 
     def check(self, holds: bool, claim: str) -> None:
