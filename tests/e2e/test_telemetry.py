@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from cli import traces
+from tests.e2e.customers import ARTICLE, CONVERSATIONS, QUESTIONS, asking, turn
 from tests.e2e.visitors import visiting
 from tests.fixtures.system import until
 
@@ -17,12 +18,17 @@ INFRA = Path(__file__).parents[2] / "infra"
 # files of many events, and has no span for one.
 RECOMMEND = "casebook.recommender.v1.RecommenderService"
 RELEASES = "casebook.releases.v1.ReleaseService"
+SUPPORT = "casebook.support.v1.SupportService"
+KNOWLEDGE = "casebook.support.v1.KnowledgeService"
 INFER = "inference.GRPCInferenceService/ModelInfer"
 REQUESTS = {
     "a recommendation": ("POST", "/v1/recommendations", {"user_id": "196", "limit": 5}),
     "a click": ("POST", "/v1/events", {"user_id": "196", "item_id": "50", "action": "click"}),
     "an item": ("PUT", "/v1/items/telemetry", {"title": "The Span", "categories": ["Drama"], "year": 2020}),
     "models": ("GET", "/v1/models/din", None),
+    "a question": ("POST", CONVERSATIONS, turn(question=QUESTIONS[0])),
+    "a wish for a person": ("POST", CONVERSATIONS, turn(wants_person=True)),
+    "an article": ("PUT", "/v1/support/knowledge/bank/articles/telemetry", ARTICLE),
 }
 EDGES = [
     ("a recommendation", "gateway serve POST /v1/recommendations", "→", f"gateway serve {RECOMMEND}/Recommend"),
@@ -42,6 +48,17 @@ EDGES = [
     ("an item", f"recommender serve {RECOMMEND}/UpsertItem", "→", "recommender relay send catalogue.items.v1"),
     ("an item", "recommender relay send catalogue.items.v1", "⇒", "recommender serve process catalogue.items.v1"),
     ("models", f"gateway serve {RELEASES}/GetModel", "→", f"inference serve {RELEASES}/GetModel"),
+    ("a question", f"gateway serve POST {CONVERSATIONS}", "→", f"gateway serve {SUPPORT}/Ask"),
+    ("a question", f"gateway serve {SUPPORT}/Ask", "→", f"support serve {SUPPORT}/Ask"),
+    ("a question", f"support serve {SUPPORT}/Ask", "→", f"support serve {INFER}"),
+    ("a question", f"support serve {INFER}", "→", f"inference serve {INFER}"),
+    ("a wish for a person", f"support serve {SUPPORT}/Ask", "→", "support relay send support.handoffs.v1"),
+    ("a verdict", f"gateway serve {SUPPORT}/GiveFeedback", "→", f"support serve {SUPPORT}/GiveFeedback"),
+    ("a verdict", f"support serve {SUPPORT}/GiveFeedback", "→", "support relay send support.feedback.v1"),
+    ("a verdict", "support relay send support.feedback.v1", "⇒", "support consume process support.feedback.v1"),
+    ("an article", f"gateway serve {KNOWLEDGE}/PutArticle", "→", f"support serve {KNOWLEDGE}/PutArticle"),
+    ("an article", f"support serve {KNOWLEDGE}/PutArticle", "→", "support relay send support.knowledge.v1"),
+    ("an article", "support relay send support.knowledge.v1", "⇒", "support serve process support.knowledge.v1"),
 ]
 
 # Which process tells what: one signal each for rate, faults and duration of what it does, and what is its own.
@@ -58,6 +75,18 @@ SIGNALS = [
     ("recommender relay", "casebook_outbox_oldest_seconds"),
     ("recommender sink", "casebook_consumer_lag"),
     ("recommender sink", "casebook_sink_events_total"),
+    ("support serve", "casebook_rpc_server_duration_seconds_count"),
+    ("support serve", "casebook_rpc_client_duration_seconds_count"),
+    ("support serve", "casebook_support_outcomes_total"),
+    ("support serve", "casebook_support_stage_duration_seconds_count"),
+    ("support serve", "casebook_consumer_lag"),
+    ("support timers", "casebook_support_queue_waiting"),
+    ("support relay", "casebook_event_publish_duration_seconds_count"),
+    ("support relay", "casebook_outbox_oldest_seconds"),
+    ("support consume", "casebook_event_process_duration_seconds_count"),
+    ("support consume", "casebook_support_labels_total"),
+    ("support sink", "casebook_consumer_lag"),
+    ("support sink", "casebook_sink_events_total"),
     ("inference serve", "casebook_rpc_server_duration_seconds_count"),
     ("inference serve", "casebook_inference_duration_seconds_count"),
 ]
@@ -67,6 +96,7 @@ ONLY_WHEN_WRONG = {
     "casebook_fault_ordered",
     "casebook_inference_failures_total",
     "casebook_recommender_degraded_total",
+    "casebook_support_degraded_total",
 }
 """What is not there before something goes wrong; test_faults.py and the consumers' own tests make it go wrong."""
 
@@ -87,13 +117,18 @@ def edges_of(trace: traces.Trace) -> set[tuple[str, str, str]]:
 @pytest.fixture(scope="module")
 def asked(walk_of_module):
     """The trace's id of each request of the table."""
-    return {what: walk_of_module.call(*request)["_trace_id"] for what, request in REQUESTS.items()}
+    answers = {what: walk_of_module.call(*request) for what, request in REQUESTS.items()}
+    question = answers["a question"]
+    verdict = {"turn_id": question["turn_id"], "verdict": "helpful"}
+    path = f"{CONVERSATIONS}/{question['conversation_id']}/feedback"
+    answers["a verdict"] = walk_of_module.call("POST", path, verdict)
+    return {what: answer["_trace_id"] for what, answer in answers.items()}
 
 
 @pytest.fixture(scope="module")
 def visited(prometheus, walk_of_module):
-    """Visitors, for as long as the module's tests run."""
-    with visiting(walk_of_module):
+    """Visitors and customers, for as long as the module's tests run."""
+    with visiting(walk_of_module), asking(walk_of_module):
         yield prometheus
 
 
@@ -108,10 +143,11 @@ def test_the_trace_of_a_request_has_the_edge(system, asked, request_, above, arr
     until(f"{above} {arrow} {below}", seen, 20)
 
 
-def test_one_request_is_found_in_the_logs_of_every_service(system, asked):
+@pytest.mark.parametrize(("request_", "service"), [("a recommendation", "recommender"), ("a question", "support")])
+def test_one_request_is_found_in_the_logs_of_every_service(system, asked, request_, service):
     def seen():
-        printed = system.casebook("logs", "--trace", asked["a recommendation"])
-        assert all(service in printed for service in ("gateway serve", "recommender serve", "inference serve")), printed
+        printed = system.casebook("logs", "--trace", asked[request_])
+        assert all(f"{each} serve" in printed for each in ("gateway", service, "inference")), printed
         return True
 
     until("the log lines of one trace", seen, 20)
