@@ -10,7 +10,7 @@ from recommender.index import Indexes
 from recommender.recommend import Recommendation
 
 SCORE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 10))
-"""Ten bins of probability. infra/prometheus/rules/recommender.yaml compares their shares with those of the day before."""
+"""Ten bins of probability; infra/prometheus/rules/recommender.yaml compares their shares with the day before."""
 AGE_BUCKETS = (1.0, 5.0, 30.0, 60.0, 600.0, 3600.0, 86_400.0, 7 * 86_400.0, 30 * 86_400.0, 365 * 86_400.0)
 
 _meter = telemetry.meter("casebook.recommender")
