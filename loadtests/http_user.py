@@ -32,13 +32,16 @@ class ApiUser(FastHttpUser):
         self.people = people(self.environment)
         self.chance = self.people.chance
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """One request; the answer, or nothing where it failed (Locust has counted it)."""
-        return self._ask("POST", path, path, json=body)
+    def post(self, route: str, body: dict[str, Any], **values: str) -> dict[str, Any]:
+        """One request; the answer, or nothing where it failed (Locust has counted it).
 
-    def get(self, route: str, **values: str) -> dict[str, Any]:
-        """The same for a route such as "/v1/users/{user_id}/history", which is what it is counted under."""
-        return self._ask("GET", route.format(**values), route)
+        A route such as "/v1/users/{user_id}/history" is what it is counted under, `values` are what is put there.
+        """
+        return self._ask("POST", route.format(**values), route, json=body)
+
+    def get(self, route: str, query: str = "", **values: str) -> dict[str, Any]:
+        """The same; what stands in the `query` is not counted apart."""
+        return self._ask("GET", route.format(**values) + query, route)
 
     def _ask(self, method: str, path: str, name: str, **more: Any) -> dict[str, Any]:
         options: Any = self.environment.parsed_options

@@ -44,7 +44,12 @@ def _model(name: str) -> Timer:
     return Timer(f"model server: {name} computes", "casebook_inference_duration_seconds", model, (waiting,))
 
 
+def _turn(name: str, *inside: Timer) -> Timer:
+    return Timer(f"stage {name}", "casebook_support_stage_duration_seconds", {"stage": name}, inside)
+
+
 _RECOMMEND = {"rpc_service": "casebook.recommender.v1.RecommenderService", "method": "Recommend"}
+_ASK = {"rpc_service": "casebook.support.v1.SupportService", "method": "Ask"}
 PATHS: dict[str, Timer] = {
     "POST /v1/recommendations": Timer(
         "gateway: edge, JSON, translation",
@@ -66,6 +71,34 @@ PATHS: dict[str, Timer] = {
                             _stage("features"),
                             _stage("ranking", _model("din")),
                             _stage("re-ranking"),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    ),
+    # Counts the turns of every route: a conversation's first and its later ones are the same call inside.
+    "POST /v1/support/conversations": Timer(
+        "gateway: edge, JSON, translation",
+        "http_server_request_duration_seconds",
+        {"http_route": "/v1/support/conversations"},
+        (
+            Timer(
+                "gRPC, and the wait for both event loops",
+                "casebook_rpc_client_duration_seconds",
+                _ASK,
+                (
+                    Timer(
+                        "support: identity, protobuf, metrics",
+                        "casebook_rpc_server_duration_seconds",
+                        _ASK,
+                        (
+                            _turn("conversation"),
+                            _turn("encode", _model("encoder_en"), _model("encoder_zh")),
+                            _turn("search"),
+                            _turn("rerank"),
+                            _turn("decision"),
+                            _turn("keeping"),
                         ),
                     ),
                 ),

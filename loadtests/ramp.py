@@ -16,7 +16,7 @@ from loadtests import judge, knee
 def add_options(parser: LocustArgumentParser) -> None:
     """The shape of the ramp."""
     group = parser.add_argument_group("Casebook: the ramp")
-    group.add_argument("--design-users", type=int, default=20, help="Users of the first step")
+    group.add_argument("--design-users", type=int, default=26, help="Users of the first step")
     group.add_argument("--design-seconds", type=float, default=60.0, help="How long it lasts")
     group.add_argument("--step-factor", type=float, default=1.5, help="Users of a step, by those of the one before")
     group.add_argument("--step-seconds", type=float, default=15.0, help="How long a further step lasts")

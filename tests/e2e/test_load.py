@@ -29,18 +29,22 @@ def test_a_ramp_over_http_and_grpc_says_where_its_time_went(system: RunningSyste
     command = [
         *(sys.executable, "-m", "locust", "-f", files, "--headless", "--only-summary", "--slos", str(promises)),
         *("--summary", str(tmp_path / "summary.json"), "--html", str(tmp_path / "report.html")),
-        *("--design-users", "20", "--design-seconds", "14", "--steps", "1", "--step-seconds", "9"),
+        *("--design-users", "26", "--design-seconds", "14", "--steps", "1", "--step-seconds", "9"),
     ]
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=55, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert [step["users"] for step in summary["steps"]] == [20, 30]
+    assert [step["users"] for step in summary["steps"]] == [26, 39]
     called = set(summary["steps"][0]["endpoints"])
     assert {"POST /v1/recommendations", "gRPC RecommenderService/Recommend"} <= called
     assert {"gRPC GRPCInferenceService/ModelInfer din", "gRPC GRPCInferenceService/ModelInfer dssm_user"} <= called
-    assert {"gateway serve", "recommender serve", "inference serve"} <= set(summary["steps"][1]["cores"])
-    layers = [layer["layer"] for layer in summary["reasons"]["layers"]["POST /v1/recommendations"]]
-    assert {"stage recall", "stage ranking", "model server: din computes"} <= set(layers)
+    assert {"POST /v1/support/conversations", "GET /v1/support/handoffs", "gRPC SupportService/Ask"} <= called
+    servers = {f"{name} serve" for name in ("gateway", "recommender", "support", "inference")}
+    assert servers <= set(summary["steps"][1]["cores"])
+    layers = {endpoint: {layer["layer"] for layer in found} for endpoint, found in summary["reasons"]["layers"].items()}
+    assert {"stage recall", "stage ranking", "model server: din computes"} <= layers["POST /v1/recommendations"]
+    turn = {"stage encode", "stage search", "model server: encoder_zh computes"}
+    assert turn <= layers["POST /v1/support/conversations"]
     assert (tmp_path / "report.html").stat().st_size > 10_000
