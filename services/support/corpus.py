@@ -8,7 +8,7 @@ change is searchable in the time that its own phrasings take, however many other
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -37,6 +37,9 @@ MERGED_WHOLE = 0.2
 SMALL_SHELF = 2_000
 """A shelf of so many phrasings is merged whole each time: it takes a few milliseconds, and brings a better mean."""
 
+TAKEN_AT_ONCE = 64
+"""Phrasings of changes that are encoded before they answer, half a second on two cores: of a large import the rest
+waits, and what is changed meanwhile goes before it."""
 MEAN_SAMPLE = 50_000
 """Phrasings that a mean is taken of, at most."""
 
@@ -106,6 +109,7 @@ class Shelf:
             return
         if texts:
             self._texts[row] = texts
+            self._waiting.pop(row, None)
             self._waiting[row] = None
             return
         del self._texts[row]
@@ -114,11 +118,20 @@ class Shelf:
             segment, place = self._home.pop(row)
             segment.live[place] = False
 
-    def take_waiting(self) -> list[tuple[int, tuple[str, ...]]]:
-        """The rows that wait, with their texts. They wait no longer."""
-        taken = [(row, self._texts[row]) for row in self._waiting]
-        self._waiting.clear()
-        return taken
+    @property
+    def waits(self) -> bool:
+        """Whether texts are not in a segment yet."""
+        return bool(self._waiting)
+
+    def take_waiting(self, most: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
+        """The rows that wait, with their texts; of more than `most` texts those put in last. They wait no longer."""
+        taken: list[tuple[int, tuple[str, ...]]] = []
+        texts = 0
+        while self._waiting and (most is None or texts < most):
+            row, _ = self._waiting.popitem()
+            taken.append((row, self._texts[row]))
+            texts += len(self._texts[row])
+        return taken[::-1]
 
     def give_back(self, taken: Iterable[tuple[int, tuple[str, ...]]]) -> None:
         """Lets rows wait again that could not be taken in."""
@@ -277,7 +290,8 @@ class CorpusKeeper:
     """Brings the indexes up to the articles and to the encoders' versions, and merges segments.
 
     Taking in a change is quick and goes first; giving segments the vectors that they lack (of a new version, or because
-    the model server was away) and merging take their time beside it, and hold up neither changes nor answers.
+    the model server was away) and merging take their time beside it, and hold up neither changes nor answers. Each base
+    is kept by tasks of its own, so that a large import of one holds up no other.
     """
 
     def __init__(self, bases: Bases, encoder: Encoder, poll_seconds: float = 2.0) -> None:
@@ -296,20 +310,29 @@ class CorpusKeeper:
 
     async def run(self) -> None:
         """Keeps the indexes until cancelled."""
+        tasks: dict[tuple[KnowledgeBase, str], asyncio.Task[None]] = {}
         try:
             while True:
                 self._wake.clear()
-                try:
-                    await self.refresh()
-                except ModelUnavailable as error:
-                    _log.warning("vectors are not refreshed now: %s", error)
+                for corpus in self._bases.all():
+                    for name, work in (("take in", self._take_in), ("encode", self._encode_missing)):
+                        running = tasks.get((corpus.base, name))
+                        if running is not None and not running.done():
+                            continue
+                        if running is not None:
+                            running.result()  # what nobody expected ends the process
+                        tasks[corpus.base, name] = asyncio.create_task(self._keep(work, corpus))
                 try:
                     await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
                 except TimeoutError:
                     continue
         finally:
-            for task in self._merging.values():
+            for task in (*tasks.values(), *self._merging.values()):
                 task.cancel()
+
+    async def _keep(self, work: Callable[[Corpus], Awaitable[list[ModelUnavailable]]], corpus: Corpus) -> None:
+        for failure in (await work(corpus))[-1:]:
+            _log.warning("vectors of %s are not refreshed now: %s", corpus.base.name, failure)
 
     async def refresh(self) -> None:
         """Makes every index what the articles and the encoders' versions ask for.
@@ -345,20 +368,24 @@ class CorpusKeeper:
         await asyncio.gather(*self._merging.values())
 
     async def _take_in(self, corpus: Corpus) -> list[ModelUnavailable]:
-        failures = []
+        failures: list[ModelUnavailable] = []
         async with self._taking_in.setdefault(corpus.base, asyncio.Lock()):
-            until = corpus.change
-            for shelf in corpus.shelves.values():
-                try:
-                    await self._take_in_shelf(shelf)
-                except ModelUnavailable as error:
-                    failures.append(error)
-                self._merge_when_due(shelf)
-            corpus.indexed = until
+            while corpus.indexed != corpus.change:
+                until = corpus.change
+                while any(shelf.waits for shelf in corpus.shelves.values()):
+                    for shelf in corpus.shelves.values():
+                        try:
+                            await self._take_in_shelf(shelf, () if failures else shelf.versions())
+                        except ModelUnavailable as error:
+                            failures.append(error)
+                        self._merge_when_due(shelf)
+                corpus.indexed = until
+                self._wake.set()  # a first segment has no vectors yet
         return failures
 
-    async def _take_in_shelf(self, shelf: Shelf) -> None:
-        taken = shelf.take_waiting()
+    async def _take_in_shelf(self, shelf: Shelf, versions: Sequence[str]) -> None:
+        """Takes in what waits, with vectors of these versions; of a large change a part."""
+        taken = shelf.take_waiting(TAKEN_AT_ONCE if versions else None)
         if not taken:
             return
         failure: ModelUnavailable | None = None
@@ -368,7 +395,7 @@ class CorpusKeeper:
                 lambda: segment_of(taken, shelf.language, shelf.average_length()),
             )
             # First the vectors, where others have them: an article that changes is not found by words alone in between.
-            for version in shelf.versions():
+            for version in versions:
                 await self._encode(shelf, segment, version)
         except ModelUnavailable as error:
             failure = error

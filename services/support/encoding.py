@@ -102,12 +102,16 @@ class InferenceEncoder:
     ) -> Float32Array:
         vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
 
-        async def batch(places: NDArray[np.int64]) -> None:
-            async with self._calls:
-                vectors[places] = await self._call([texts[place] for place in places.tolist()], language, version)
-
         order = np.argsort([len(text) for text in texts], kind="stable")  # of like length, so that little is padded
-        tasks = [asyncio.ensure_future(batch(order[start : start + ROWS])) for start in range(0, len(order), ROWS)]
+        batches = iter([order[start : start + ROWS] for start in range(0, len(order), ROWS)])
+
+        async def work() -> None:
+            for places in batches:
+                async with self._calls:
+                    vectors[places] = await self._call([texts[place] for place in places.tolist()], language, version)
+
+        # As many as may call, and no queue of all batches: who has few texts waits for one batch of each other caller.
+        tasks = [asyncio.ensure_future(work()) for _ in range(CALLS)]
         try:
             await asyncio.gather(*tasks)
         finally:

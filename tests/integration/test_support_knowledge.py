@@ -8,7 +8,7 @@ from casebook.support.v1 import knowledge_pb2 as knowledge
 from casebook.support.v1 import quality_pb2 as quality
 from casebook.support.v1 import support_pb2 as support
 from tests.fixtures.serving import until
-from tests.fixtures.support import ARTICLES, BANK, TENANT, World, article, timers
+from tests.fixtures.support import ARTICLES, BANK, TENANT, Caller, World, article, timers
 
 # The parts take some seconds to start; they and all tests here share one loop, as in a process.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
@@ -25,6 +25,16 @@ def world(support_world: World) -> World:
 
 def found(reply: support.AskResponse) -> list[str]:
     return [each.article_id for each in reply.retrieved]
+
+
+async def asked(caller: Caller, question: str, base: str) -> support.AskResponse:
+    """The reply of a replica that may not have heard of the base yet: an empty one then."""
+    try:
+        return await caller.ask(question, base)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+        return support.AskResponse()
 
 
 async def refused(call) -> grpc.aio.AioRpcError:
@@ -52,7 +62,7 @@ async def test_a_new_article_answers_on_every_replica_within_two_seconds_and_a_r
     await world.operator.put(article("parrots", "Parrots on board", "Can I bring my parrot?"), base)
 
     async def answers(caller) -> bool:
-        return "parrots" in found(await caller.ask(question, base))
+        return "parrots" in found(await asked(caller, question, base))
 
     assert await until("the article to answer here", lambda: answers(world.operator)) < INDEX_SECONDS
     assert await until("the article to answer elsewhere", lambda: answers(world.elsewhere)) < INDEX_SECONDS
@@ -69,6 +79,28 @@ async def test_a_new_article_answers_on_every_replica_within_two_seconds_and_a_r
     )
     assert stored.article.retired
     assert stored.article.revision == 2
+
+
+async def test_a_large_import_holds_up_no_change_of_its_own_base_or_another(world):
+    large, other = world.new_base(), world.new_base()
+    await world.operator.put(article("hours", "Opening hours", "When are you open?"), large)
+    await world.operator.put(article("hours", "Opening hours", "When are you open?"), other)
+    many = [article(f"a-{number:03}", f"Matter number {number} of many") for number in range(400)]
+    await world.operator.knowledge.ImportArticles(knowledge.ImportArticlesRequest(knowledge_base=large, articles=many))
+
+    for base in (large, other):
+        await world.operator.put(article("parrots", "Parrots on board", "Can I bring my parrot?"), base)
+
+        async def answers(base: str = base) -> bool:
+            reply = await asked(world.elsewhere, "May my parrot travel with me?", base)
+            return found(reply)[:1] == ["parrots"] and not reply.degraded
+
+        assert await until(f"the article to answer in {base}", answers) < INDEX_SECONDS
+
+    async def all_there() -> bool:
+        return "a-000" in found(await asked(world.elsewhere, "Matter number 0 of many", large))
+
+    await until("the whole import to answer", all_there, 40)
 
 
 async def test_what_changes_nothing_makes_no_revision_and_no_event(world):
