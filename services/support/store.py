@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -40,6 +41,8 @@ from support.knowledge import Article, KnowledgeBase, LabelledQuestion, Language
 
 KNOWLEDGE_TOPIC = "support.knowledge.v1"
 DATABASE = "support's database"
+LOADED_AT_ONCE = 1_000
+PLACE = ("tenant", "knowledge_base", "language")
 
 METADATA = MetaData()
 ARTICLES = Table(
@@ -137,11 +140,18 @@ class Store:
     # Articles
 
     async def load(self) -> list[tuple[KnowledgeBase, Article]]:
-        """Every article of every base, retired ones too."""
-        in_order = select(ARTICLES).order_by(ARTICLES.c.tenant, ARTICLES.c.knowledge_base, ARTICLES.c.article_id)
+        """Every article of every base, retired ones too, read in pages: no statement takes longer for a large base."""
+        key = (ARTICLES.c.tenant, ARTICLES.c.knowledge_base, ARTICLES.c.article_id)
+        page = select(ARTICLES).order_by(*key).limit(LOADED_AT_ONCE)
+        loaded: list[tuple[KnowledgeBase, Article]] = []
+        last = ("", "", "")
         async with self._transaction() as connection:
-            rows = await connection.execute(in_order)
-            return [(KnowledgeBase(row.tenant, row.knowledge_base), _article(row)) for row in rows]
+            while True:
+                rows = (await connection.execute(page.where(tuple_(*key) > last))).all()
+                loaded += ((KnowledgeBase(row.tenant, row.knowledge_base), _article(row)) for row in rows)
+                if len(rows) < LOADED_AT_ONCE:
+                    return loaded
+                last = (rows[-1].tenant, rows[-1].knowledge_base, rows[-1].article_id)
 
     async def put_article(self, base: KnowledgeBase, article: Article) -> Article:
         """Creates or replaces an article, and brings a retired one back; what changes nothing makes no revision."""
@@ -279,22 +289,20 @@ class Store:
             "calibration": json.loads(calibration.to_json()),
             "questions_read_at": questions_read_at,
         }
-        await self._upsert(CALIBRATIONS, base, language, fitted)
+        await self._upsert(CALIBRATIONS, [_place(base, language) | fitted])
 
     async def set_target_risk(
         self, base: KnowledgeBase, languages: Iterable[Language], target_risk: float, changed_by: str
     ) -> None:
         """Chooses the share of wrong answers that is accepted."""
-        chosen = {"target_risk": target_risk, "changed_by": changed_by, "changed_at": func.now()}
-        for language in languages:
-            await self._upsert(TARGET_RISKS, base, language, chosen)
+        chosen = {"target_risk": target_risk, "changed_by": changed_by}
+        await self._upsert(TARGET_RISKS, [_place(base, each) | chosen for each in languages])
 
     async def in_force(self) -> list[InForce]:
         """What was stored last, of every base and language that anything was stored of."""
-        place = ("tenant", "knowledge_base", "language")
-        same = and_(*(CALIBRATIONS.c[name] == TARGET_RISKS.c[name] for name in place))
+        same = and_(*(CALIBRATIONS.c[name] == TARGET_RISKS.c[name] for name in PLACE))
         joined = CALIBRATIONS.join(TARGET_RISKS, same, full=True)
-        columns = [func.coalesce(CALIBRATIONS.c[name], TARGET_RISKS.c[name]).label(name) for name in place]
+        columns = [func.coalesce(CALIBRATIONS.c[name], TARGET_RISKS.c[name]).label(name) for name in PLACE]
         async with self._transaction() as connection:
             rows = await connection.execute(
                 select(*columns, CALIBRATIONS.c.version, TARGET_RISKS.c.target_risk).select_from(joined)
@@ -311,11 +319,14 @@ class Store:
             found = (await connection.execute(mine)).scalar_one_or_none()
             return None if found is None else Calibration.from_json(json.dumps(found))
 
-    async def _upsert(self, table: Table, base: KnowledgeBase, language: Language, values: dict[str, Any]) -> None:
-        place = {"tenant": base.tenant, "knowledge_base": base.name, "language": language}
-        statement = insert(table).values(place | values)
+    async def _upsert(self, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Rows of a table that has one for each base and language, in the place of those before."""
+        statement = insert(table)
+        changed: dict[str, Any] = {name: statement.excluded[name] for name in rows[0] if name not in PLACE}
+        if "changed_at" in table.c:
+            changed["changed_at"] = func.now()
         async with self._transaction() as connection:
-            await connection.execute(statement.on_conflict_do_update(index_elements=list(place), set_=values))
+            await connection.execute(statement.on_conflict_do_update(index_elements=PLACE, set_=changed), list(rows))
 
     def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return database.transaction(self._engine, DATABASE)
@@ -443,6 +454,10 @@ async def _undecided(connection: AsyncConnection, tenant: str, draft_id: str) ->
 async def _decide(connection: AsyncConnection, draft_id: str, state: str, decided_by: str, reason: str = "") -> None:
     decided = {"state": state, "decided_by": decided_by, "decided_at": func.now(), "reason": reason}
     await connection.execute(update(DRAFTS).where(DRAFTS.c.draft_id == draft_id).values(decided))
+
+
+def _place(base: KnowledgeBase, language: Language) -> dict[str, Any]:
+    return {"tenant": base.tenant, "knowledge_base": base.name, "language": language}
 
 
 def _mine(table: Table, base: KnowledgeBase) -> Any:
