@@ -18,6 +18,19 @@ from casebook.behaviour.v1.events_pb2 import Action, BehaviourEvent
 from casebook.catalogue.v1.catalogue_pb2 import Item, ItemChanged
 from casebook.recommender.v1.events_pb2 import RecommendationServed, ServedItem
 from casebook.recommender.v1.recommender_pb2 import Channel, Versions
+from casebook.support.v1.desk_pb2 import (
+    Handoff,
+    HandoffReason,
+    HandoffState,
+    Speaker,
+    SuggestedArticle,
+    Summary,
+    Turn,
+)
+from casebook.support.v1.events_pb2 import ArticleChanged, FeedbackGiven, FeedbackSource, HandoffChanged
+from casebook.support.v1.knowledge_pb2 import Article, Phrasings, Text
+from casebook.support.v1.support_pb2 import Outcome
+from casebook.support.v1.support_pb2 import Versions as SupportVersions
 from chassis import topics
 from chassis.events.envelope import Envelope, decode
 
@@ -62,6 +75,72 @@ EVENTS: dict[str, Message] = {
         history_item_ids=["i1", "i2"],
         feature_names=["popularity", "age"],
         degraded=["ranker"],
+    ),
+    "support.knowledge.v1": ArticleChanged(
+        knowledge_base="bank",
+        article=Article(
+            article_id="lost_card",
+            title=Text(en="Lost card", zh="卡丢了"),
+            answer=Text(en="Freeze it.", zh="请冻结。"),
+            phrasings=Phrasings(en=["my card is gone"], zh=["卡不见了"]),
+            tags=["cards"],
+            audience="gold",
+            valid_from=AT,
+            valid_to=AT,
+            revision=3,
+            updated_at=AT,
+            retired=True,
+        ),
+    ),
+    "support.feedback.v1": FeedbackGiven(
+        conversation_id="0199f0a0-0000-7000-8000-000000000001",
+        turn_id="0199f0a0-0000-7000-8000-000000000002",
+        knowledge_base="bank",
+        language="zh",
+        question="卡不见了怎么办？",
+        outcome=Outcome.OUTCOME_ANSWER,
+        answered_article_id="pin_blocked",
+        source=FeedbackSource.FEEDBACK_SOURCE_AGENT,
+        correct_article_id="lost_card",
+        in_scope=True,
+        comment="不是这个",
+        confidence=0.75,
+        versions=SupportVersions(encoders=["encoder_zh/1"], index=7, reranker="1", calibration="default"),
+        given_at=AT,
+        context="新卡什么时候到？",
+    ),
+    "support.handoffs.v1": HandoffChanged(
+        handoff=Handoff(
+            handoff_id="0199f0a0-0000-7000-8000-000000000003",
+            conversation_id="0199f0a0-0000-7000-8000-000000000001",
+            knowledge_base="bank",
+            customer_id="c1",
+            state=HandoffState.HANDOFF_STATE_RESOLVED,
+            reason=HandoffReason.HANDOFF_REASON_FAILED_TURNS,
+            summary=Summary(
+                language="en",
+                question="My card is gone",
+                turns=[
+                    Turn(
+                        turn_id="0199f0a0-0000-7000-8000-000000000002",
+                        speaker=Speaker.SPEAKER_BOT,
+                        text="Freeze it.",
+                        at=AT,
+                        outcome="answer",
+                        article_id="lost_card",
+                    )
+                ],
+                tried_article_ids=["lost_card"],
+                top_candidates=[SuggestedArticle(article_id="lost_card", title="Lost card", probability=0.25)],
+            ),
+            requested_at=AT,
+            claimed_by="remy",
+            lease_until=AT,
+            resolved_at=AT,
+            resolution="Sent a new one.",
+            revision=4,
+            position=1,
+        )
     ),
 }
 """An event of each topic, every field set that the first version had."""
