@@ -136,6 +136,10 @@ test: $(VENV)/.test ## Unit, contract, integration, end to end, chaos once, a tr
 test-all: $(VENV)/.test ## The rest too: repeated chaos, Docker, GPU; skips with a reason where there is none
 	$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: notebook
+notebook: $(VENV)/.test ## Executes the notebooks in place, with their outputs: NAME=support
+	$(BIN)/python notebooks/execute.py $(NAME)
+
 ##@ Load
 
 NAME ?=
