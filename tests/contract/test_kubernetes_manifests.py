@@ -3,17 +3,15 @@
 import json
 import re
 from functools import cache
+from importlib import import_module
 from itertools import chain
 
 import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.settings import GatewaySettings
-from inference.settings import InferenceSettings
+from chassis.settings import Settings
 from loadtests.telemetry import Sources
-from recommender.settings import RecommenderSettings
-from support.settings import SupportSettings
 from tests.fixtures.kubernetes import K8S, ROOT, manifests
 
 VERSION = "1.34"
@@ -40,7 +38,12 @@ CALLS = {
     "CASEBOOK_TLS_CLIENT_KEY_FILE": "tls.key",
 }
 """With the component tls: which file of a service's certificate each variable names."""
-SETTINGS = (GatewaySettings, InferenceSettings, RecommenderSettings, SupportSettings)
+SETTINGS = [
+    declared
+    for file in sorted((ROOT / "services").glob("*/settings.py"))
+    for declared in vars(import_module(f"{file.parent.name}.settings")).values()
+    if isinstance(declared, type) and issubclass(declared, Settings)
+]
 
 every_build = pytest.mark.parametrize("build", BUILDS)
 
