@@ -1,4 +1,4 @@
-"""Asks for recommendations from inside a cluster until SIGTERM, then says what came of it as one line of JSON.
+"""Asks the recommender and support by turns from inside a cluster until SIGTERM, then says what came of it, in JSON.
 
 python load.py GATEWAY API_KEY CLIENTS REQUESTS_PER_SECOND. Connections are kept alive, as any client's are: what a
 server that goes away does to them is what is to be seen. Nothing is tried again.
@@ -13,6 +13,8 @@ from collections import Counter
 
 import httpx
 
+QUESTIONS = ("My card payment was declined, why?", "充值失败了是什么原因？")
+
 
 def client(
     gateway: str, key: str, pause: float, stop: threading.Event, outcomes: Counter[str], slow: list[float]
@@ -23,7 +25,11 @@ def client(
             user = user % 900 + 1
             started = time.monotonic()
             try:
-                answer = http.post("/v1/recommendations", json={"user_id": str(user), "limit": 5})
+                if user % 2:
+                    answer = http.post("/v1/recommendations", json={"user_id": str(user), "limit": 5})
+                else:
+                    turn = {"knowledge_base": "bank", "question": QUESTIONS[user // 2 % 2]}
+                    answer = http.post("/v1/support/conversations", json=turn)
                 outcome = "ok" if answer.status_code == 200 else f"{answer.status_code}: {answer.text[:200]}"
                 if outcome == "ok" and answer.json()["degraded"]:
                     outcome = f"degraded: {sorted(answer.json()['degraded'])}"

@@ -102,7 +102,7 @@ def assert_reaches(expected, cluster, name, namespace, labels, addresses):
 
 
 STORE_PORTS = ["kafka:9092", "redis:6379", "postgres:5432"]
-GRPC_PORTS = ["recommender:50051", "inference:50051"]
+GRPC_PORTS = ["recommender:50051", "support:50051", "inference:50051"]
 
 
 def test_a_pod_without_labels_reaches_nothing(system):
@@ -157,7 +157,7 @@ def failures(outcome: dict) -> dict[str, int]:
     return {what: n for what, n in outcome["outcomes"].items() if what != "ok" and not what.startswith("degraded")}
 
 
-@pytest.mark.parametrize("deployment", ["gateway", "recommender", "inference"])
+@pytest.mark.parametrize("deployment", ["gateway", "recommender", "support", "inference"])
 def test_a_rolling_update_under_load_fails_no_request(system, deployment):
     [before] = system.pods(deployment)
     with load(system) as outcome:
@@ -218,13 +218,16 @@ def test_a_killed_pod_comes_back(system, name):
 
 
 def answers(gateway) -> bool:
-    """Whether a recommendation comes without fallbacks, and a click is taken."""
+    """Whether a recommendation and an answer of support come without fallbacks, and a click is taken."""
     import httpx
 
     with httpx.Client(base_url=gateway, headers={"Authorization": f"Bearer {key()}"}, timeout=10) as http:
         try:
             page = http.post("/v1/recommendations", json={"user_id": "196", "limit": 5})
+            asked = {"knowledge_base": "bank", "question": "How do I change my PIN?"}
+            answer = http.post("/v1/support/conversations", json=asked)
             click = http.post("/v1/events", json={"user_id": "196", "item_id": "302", "action": "click"})
         except httpx.HTTPError:
             return False
-    return page.status_code == 200 and not page.json()["degraded"] and click.status_code == 202
+    whole = all(each.status_code == 200 and not each.json()["degraded"] for each in (page, answer))
+    return whole and click.status_code == 202

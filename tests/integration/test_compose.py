@@ -22,12 +22,18 @@ from tests.fixtures.system import until
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
 
 CHECKOUT = Path(__file__).parents[2]
-OURS = ("gateway", "recommender", "recommender-consume", "recommender-relay", "recommender-sink", "inference")
+OURS = (
+    "gateway",
+    "inference",
+    *("recommender", "recommender-consume", "recommender-relay", "recommender-sink"),
+    *("support", "support-consume", "support-relay", "support-sink", "support-timers"),
+)
 
 SCRAPED = (
     "gateway serve",
     "inference serve",
     *(f"recommender {each}" for each in ("serve", "consume", "relay", "sink")),
+    *(f"support {each}" for each in ("serve", "consume", "relay", "sink", "timers")),
 )
 
 
@@ -93,9 +99,15 @@ def recommended(walk: Walk) -> dict | None:
     return response.json() if response.is_success and len(response.json()["items"]) == 10 else None
 
 
+def asked(walk: Walk) -> dict | None:
+    question = {"knowledge_base": "bank", "question": "How do I change my PIN?"}
+    response = walk.http.post("/v1/support/conversations", json=question)
+    return response.json() if response.is_success else None
+
+
 def healthy(walk: Walk) -> bool:
-    answer = recommended(walk)
-    return answer is not None and answer["degraded"] == []
+    answers = recommended(walk), asked(walk)
+    return all(answer is not None and answer["degraded"] == [] for answer in answers)
 
 
 def click(walk: Walk, session: str) -> httpx.Response:
@@ -107,9 +119,24 @@ def put_item(walk: Walk, item: str = "compose-0") -> httpx.Response:
     return walk.http.put(f"/v1/items/{item}", json=content)
 
 
-def falls_back(walk: Walk) -> bool:
-    answer = recommended(walk)
-    return answer is not None and answer["degraded"] != []
+def put_article(walk: Walk) -> httpx.Response:
+    said = uuid.uuid4().hex
+    content = {"title": {"en": "A test of Compose"}, "answer": {"en": said}, "phrasings": {"en": [said]}}
+    return walk.http.put("/v1/support/knowledge/bank/articles/compose", json=content)
+
+
+def falls_back(walk: Walk, part: str) -> bool:
+    """Recommendations name their fallbacks, and support the part that was away."""
+    page, answer = recommended(walk), asked(walk)
+    return page is not None and page["degraded"] != [] and answer is not None and part in answer["degraded"]
+
+
+def words_alone_answer(walk: Walk) -> bool:
+    return falls_back(walk, "model")
+
+
+def nothing_is_remembered(walk: Walk) -> bool:
+    return falls_back(walk, "context")
 
 
 def takes_no_events(walk: Walk) -> bool:
@@ -119,6 +146,10 @@ def takes_no_events(walk: Walk) -> bool:
 
 def is_unavailable(walk: Walk) -> bool:
     return walk.http.post("/v1/recommendations", json={"user_id": "196"}).status_code == 503
+
+
+def support_alone_is_unavailable(walk: Walk) -> bool:
+    return asked(walk) is None and recommended(walk) is not None
 
 
 def is_not_there(walk: Walk) -> bool:
@@ -138,8 +169,9 @@ def test_every_step_of_the_walk_holds(compose):
     [
         ("gateway", is_not_there),
         ("recommender", is_unavailable),
-        ("inference", falls_back),
-        ("redis", falls_back),
+        ("support", support_alone_is_unavailable),
+        ("inference", words_alone_answer),
+        ("redis", nothing_is_remembered),
         ("kafka", takes_no_events),
     ],
 )
@@ -162,15 +194,15 @@ def test_without_postgres_changes_are_refused_and_answers_go_on_while_the_key_is
         assert healthy(trusted)  # the key's first use: it is trusted for ten seconds from now on
         subprocess.check_call(["docker", "kill", postgres], stdout=subprocess.DEVNULL)
 
-        answer, refused = recommended(trusted), put_item(trusted)
+        answers, refusals = (recommended(trusted), asked(trusted)), (put_item(trusted), put_article(trusted))
 
-        assert answer is not None
-        assert answer["degraded"] == []
-        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True), refused.text
-        assert refused.elapsed.total_seconds() < 10
+        assert all(answer is not None and answer["degraded"] == [] for answer in answers), answers
+        for refused in refusals:
+            assert (refused.status_code, "Retry-After" in refused.headers) == (503, True), refused.text
+            assert refused.elapsed.total_seconds() < 10
         until("nobody to be let in", lambda: is_unavailable(trusted), 15)
     compose("up", "--detach", "--wait", "--no-deps", "postgres")
-    until("a change to be taken", lambda: put_item(walk).is_success, 90)
+    until("changes to be taken", lambda: put_item(walk).is_success and put_article(walk).is_success, 90)
     until("a healthy answer with postgres back", lambda: healthy(walk), 90)
 
 
@@ -189,19 +221,20 @@ def test_a_click_during_the_consumers_death_counts_when_it_is_back(compose, walk
     until("the click in an answer", lambda: clicks() == 1)
 
 
-def test_an_item_during_the_relays_death_is_published_when_it_is_back(compose, walk):
+@pytest.mark.parametrize(("service", "change"), [("recommender", put_item), ("support", put_article)])
+def test_a_change_during_the_relays_death_is_published_when_it_is_back(compose, walk, service, change):
     unpublished = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
 
     def waiting() -> int:
-        return int(compose("exec", "-T", "postgres", "psql", "-d", "recommender", "-Atc", unpublished))
+        return int(compose("exec", "-T", "postgres", "psql", "-d", service, "-Atc", unpublished))
 
     until("an empty outbox", lambda: waiting() == 0)
-    compose("kill", "recommender-relay")
-    assert put_item(walk).is_success
+    compose("kill", f"{service}-relay")
+    assert change(walk).is_success
     assert healthy(walk)
     assert waiting() == 1
 
-    compose("up", "--detach", "--wait", "--no-deps", "recommender-relay")
+    compose("up", "--detach", "--wait", "--no-deps", f"{service}-relay")
     until("the outbox to be empty again", lambda: waiting() == 0)
 
 
