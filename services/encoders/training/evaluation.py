@@ -57,15 +57,16 @@ class Served:
         return f"{self.folder.parent.name}/{self.folder.name}"
 
     def __call__(self, texts: Sequence[str]) -> Float32Array:
-        """float32 [texts, 384], of length 1."""
+        """float32 [texts, hidden], of length 1; at least one text."""
         file = self.cache / f"{self._digest}-{data.digest(texts)[:16]}.npy"
         if file.exists():
             stored: Float32Array = np.load(file)
             return stored
         tokeniser, run = Tokeniser(self.folder), run_of(session(str(self.folder / MODEL_FILE)))
-        vectors = np.zeros((len(texts), 384), np.float32)
-        for places, tokens in tokeniser.batches(texts):
-            vectors[places] = run(tokens.input_ids, tokens.attention_mask)
+        batches = [
+            (places, run(tokens.input_ids, tokens.attention_mask)) for places, tokens in tokeniser.batches(texts)
+        ]
+        vectors = np.concatenate([rows for _, rows in batches])[np.argsort(np.concatenate([at for at, _ in batches]))]
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, vectors)
         return vectors
