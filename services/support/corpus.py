@@ -431,7 +431,9 @@ class CorpusKeeper:
             vectors, _ = await self._encoder.encode(texts, shelf.language, version=version)
             await _made(len(texts), partial(dense.extend, vectors))
         beside = next((each.dense[version].discriminant for each in shelf.segments if version in each.dense), None)
-        await _made(len(segment), partial(dense.summarise, segment.starts, beside))
+        summarise = partial(dense.summarise, segment.starts, beside)
+        # A discriminant of its own takes 20 ms, however small the segment is.
+        await (asyncio.to_thread(summarise) if beside is None else _made(len(segment), summarise))
         segment.dense = {**segment.dense, version: dense}
         seconds = round(time.perf_counter() - started, 3)
         _log.debug("%d phrasings in %s by version %s: %s s", len(segment), shelf.language, version, seconds)
@@ -465,8 +467,7 @@ class CorpusKeeper:
             version: each for (language, version), each in self._backgrounds.items() if language == shelf.language
         }
         whole = len(segments) == len(shelf.segments)
-        size = sum(len(each) for each in segments)
-        shelf.replace(segments, await _made(size, lambda: merge(segments, backgrounds if whole else None)))
+        shelf.replace(segments, await asyncio.to_thread(merge, segments, backgrounds if whole else None))
 
 
 async def _made(phrasings: int, make: Callable[[], Made]) -> Made:

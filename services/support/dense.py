@@ -124,8 +124,10 @@ def discriminant_of(vectors: Float32Array, starts: Int64Array, means: Float32Arr
     last = max(1, int(np.searchsorted(starts, SCATTER_SAMPLE, side="right")) - 1)
     within = vectors[: starts[last]] - np.repeat(means[:last], sizes[:last], axis=0)
     freedom = len(within) - last
+    if not freedom:
+        return Discriminant(np.zeros((DIMENSIONS, DIMENSIONS), np.float32))
     scatter = within.T @ within
-    spread = float(np.trace(scatter)) / max(freedom, 1) / DIMENSIONS or 1.0 / DIMENSIONS
+    spread = max(float(np.trace(scatter)) / freedom, 1e-6) / DIMENSIONS
     shrunk = (scatter + spread * DIMENSIONS * np.eye(DIMENSIONS)) / (freedom + DIMENSIONS)
     precision = np.linalg.inv(shrunk + spread * np.eye(DIMENSIONS)) * (freedom / len(within)) ** 2
     return Discriminant(precision.astype(np.float32))

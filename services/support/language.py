@@ -53,7 +53,7 @@ def normalised(text: str) -> str:
     an encoder may tell them apart.
     """
     # A text can grow eighteenfold by its compatibility form: cut before and after.
-    text = unicodedata.normalize("NFKC", text[:LONGEST]).translate(_APOSTROPHES)[:LONGEST]
+    text = unicodedata.normalize("NFKC", text[:LONGEST].translate(_APOSTROPHES))[:LONGEST]
     if not text.isascii() or not text.isprintable():
         text = "".join(_kept(character) for character in text)
     return " ".join(text.split())
