@@ -169,6 +169,18 @@ train-encoders: $(VENV)/.test ## Fine-tunes the text encoders, builds and measur
 bench-encoders: $(VENV)/.serve ## The text encoders' sizes, distance to float32 and speed, beside plain PyTorch where installed
 	$(BIN)/python -m encoders bench $(ARGS)
 
+.PHONY: eval-support fit-support bench-support
+eval-support: $(VENV)/.test ## Support's retrieval on public sets beside floors and published figures: DATA=the folder that holds them
+	$(BIN)/python -m encoders build build/encoders
+	$(BIN)/python -m support.training evaluate --data $(DATA) $(ARGS)
+
+fit-support: $(VENV)/.test ## Fits support's reranker and default calibrations anew, to no test set: DATA=…
+	$(BIN)/python -m encoders build build/encoders
+	$(BIN)/python -m support.training fit --data $(DATA) $(ARGS)
+
+bench-support: $(VENV)/.test ## Support's retrieval at 10,000 and 500,000 phrasings, and the running service under load: ARGS=--offline
+	$(BIN)/python -m infra.bench.support $(ARGS)
+
 bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's Python backend, in one run
 	$(BIN)/python -m infra.bench.inference $(ARGS)
 
