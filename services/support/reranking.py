@@ -35,7 +35,7 @@ FEATURES = (
 )
 """The columns of a candidate's features. Those from `dense` on are 0 without the model server."""
 RANKING: Mapping[Way, tuple[str, ...]] = {
-    "hybrid": ("lexical", "dense", "neighbours", "centre", "discriminant"),
+    "hybrid": ("lexical", "overlap", "dense", "neighbours", "centre", "discriminant"),
     "lexical": ("lexical",),
 }
 """What the first model looks at, of every candidate."""

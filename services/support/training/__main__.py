@@ -53,7 +53,7 @@ def _fit(options: argparse.Namespace) -> None:
                 way: [asyncio.run(_examined(encoder, reranker, defaults, base, way == "lexical")) for base in bases]
                 for way in WAYS
             }
-            hybrid = fitting.combination(examined["hybrid"], "hybrid")
+            hybrid = fitting.combination(examined["hybrid"], "hybrid", fitting.HELD[language])
             words = fitting.combination(examined["lexical"], "lexical")
             by_encoder[f"{MODELS[language]}/{version}"] = hybrid
             # The newest version's count for the language, the others keep their coefficients.
