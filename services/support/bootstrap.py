@@ -188,7 +188,7 @@ async def seed_once(settings: SupportSettings) -> None:
     engine = database.connect(settings.database_url.get_secret_value())
     try:
         base = KnowledgeBase(settings.seed_tenant, settings.seed_knowledge_base)
-        await seeding.seed(Store(engine), base, articles, questions)
+        await seeding.seed(Store(engine), base, articles, questions, settings.seed_target_risk)
     finally:
         await engine.dispose()
 

@@ -139,7 +139,6 @@ class DeskStore:
     def __init__(self, engine: AsyncEngine, lookup_deadline_seconds: float = 0.5) -> None:
         """`lookup_deadline_seconds` is how long a customer's turn waits to learn whether a person has it."""
         self._engine = engine
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._lookup_deadline = lookup_deadline_seconds
         self._lookup = HandoffLookup(engine.url, DATABASE, lookup_deadline_seconds)
 
@@ -155,7 +154,7 @@ class DeskStore:
             return None
         mine = {"tenant": tenant, "conversation_id": conversation_id}
         try:
-            async with asyncio.timeout(self._lookup_deadline), self._read() as connection:
+            async with asyncio.timeout(self._lookup_deadline), self._transaction() as connection:
                 row = (await connection.execute(_NEWEST, mine)).first()
         except TimeoutError as error:
             raise Unavailable(DATABASE, f"no answer within {self._lookup_deadline:g} s", 2.0) from error
@@ -199,7 +198,7 @@ class DeskStore:
 
     async def get(self, tenant: str, handoff_id: str) -> Handoff:
         """A hand-off. Raises NotFound."""
-        async with self._read() as connection:
+        async with self._transaction() as connection:
             return await _one(connection, tenant, handoff_id)
 
     async def listed(
@@ -210,14 +209,14 @@ class DeskStore:
         found = _placed().where(HANDOFFS.c.tenant == tenant, HANDOFFS.c.state.in_(wanted))
         if knowledge_base:
             found = found.where(HANDOFFS.c.knowledge_base == knowledge_base)
-        async with self._read() as connection:
+        async with self._transaction() as connection:
             rows = await connection.execute(found.order_by(HANDOFFS.c.requested_at, HANDOFFS.c.handoff_id).limit(limit))
             return [_handoff(row) for row in rows]
 
     async def turns(self, handoff: Handoff) -> tuple[Turn, ...]:
         """The whole conversation of a hand-off: up to it, and in it."""
         mine = (HANDOFF_TURNS.c.tenant == handoff.tenant) & (HANDOFF_TURNS.c.handoff_id == handoff.handoff_id)
-        async with self._read() as connection:
+        async with self._transaction() as connection:
             said = select(HANDOFF_TURNS).where(mine).order_by(HANDOFF_TURNS.c.at, HANDOFF_TURNS.c.turn_id)
             return in_order(handoff.summary.turns, map(_turn, await connection.execute(said)))
 
@@ -232,7 +231,7 @@ class DeskStore:
             .limit(MOST_TURNS)
         )
         before = select(HANDOFFS.c.summary).where(mine).order_by(HANDOFFS.c.requested_at.desc()).limit(1)
-        async with self._read() as connection:
+        async with self._transaction() as connection:
             turns = [_turn(row) for row in await connection.execute(said)]
             summary = (await connection.execute(before)).scalar()
         known = () if summary is None else _SUMMARY.validate_python(summary).turns
@@ -301,7 +300,7 @@ class DeskStore:
         waiting = func.count().filter(HANDOFFS.c.state.in_(WAITING))
         oldest = func.min(HANDOFFS.c.requested_at).filter(HANDOFFS.c.state.in_(WAITING))
         found = select(HANDOFFS.c.tenant, waiting, func.count(), oldest).where(HANDOFFS.c.state.in_(OPEN))
-        async with self._read() as connection:
+        async with self._transaction() as connection:
             rows = await connection.execute(found.group_by(HANDOFFS.c.tenant))
             return [Queue(tenant, some, every - some, since) for tenant, some, every, since in rows]
 
@@ -319,13 +318,6 @@ class DeskStore:
                     changed += await _written(connection, transition(_handoff(row)))
             if len(rows) < BATCH:
                 return changed
-
-    @asynccontextmanager
-    async def _read(self) -> AsyncIterator[AsyncConnection]:
-        """Statements, each on its own: one round trip instead of three."""
-        with database.answering(DATABASE):
-            async with self._reading.connect() as connection:
-                yield connection
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:

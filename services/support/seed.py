@@ -28,9 +28,14 @@ _log = logs.logger(__name__)
 
 
 async def seed(
-    store: Store, base: KnowledgeBase, articles: Sequence[Article], questions: Sequence[LabelledQuestion]
+    store: Store,
+    base: KnowledgeBase,
+    articles: Sequence[Article],
+    questions: Sequence[LabelledQuestion],
+    target_risk: float,
 ) -> None:
     """Adds what is missing. Raises Unavailable where PostgreSQL does not answer."""
+    await store.choose_missing_target_risk(base, target_risk, "seed")
     added = sum([len(await store.add_missing_articles(base, batch)) for batch in _batches(articles)])
     _log.info("articles added", base=base.name, added=added, already_there=len(articles) - added)
     labelled = sum([await store.add_missing_questions(base, batch) for batch in _batches(questions)])

@@ -37,7 +37,7 @@ from chassis.errors import Conflict, FailedPrecondition, InvalidField, NotFound
 from chassis.events import new_event_id
 from support.articles import article_message
 from support.calibration import Calibration
-from support.knowledge import Article, KnowledgeBase, LabelledQuestion, Language
+from support.knowledge import LANGUAGES, Article, KnowledgeBase, LabelledQuestion, Language
 
 KNOWLEDGE_TOPIC = "support.knowledge.v1"
 DATABASE = "support's database"
@@ -297,6 +297,13 @@ class Store:
         """Chooses the share of wrong answers that is accepted."""
         chosen = {"target_risk": target_risk, "changed_by": changed_by}
         await self._upsert(TARGET_RISKS, [_place(base, each) | chosen for each in languages])
+
+    async def choose_missing_target_risk(self, base: KnowledgeBase, target_risk: float, changed_by: str) -> None:
+        """The same for the languages for which nobody has chosen one."""
+        chosen = {"target_risk": target_risk, "changed_by": changed_by}
+        rows = [_place(base, each) | chosen for each in LANGUAGES]
+        async with self._transaction() as connection:
+            await connection.execute(insert(TARGET_RISKS).values(rows).on_conflict_do_nothing())
 
     async def in_force(self) -> list[InForce]:
         """What was stored last, of every base and language that anything was stored of."""
