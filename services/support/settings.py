@@ -56,5 +56,5 @@ class SupportSettings(SinkSettings):
     seed_knowledge_base: str = Field("bank", pattern=r"^[a-z0-9_-]{1,64}$")
     """The knowledge base that `seed` loads."""
     seed_target_risk: float = Field(0.05, ge=0.001, le=0.5)
-    """The share of wrong answers that it accepts at first. A few hundred labelled questions cannot promise 2 %: one wrong
-    answer among them decides whether anything is answered."""
+    """The share of wrong answers that it accepts at first. A few hundred labelled questions cannot promise 2 %:
+    one wrong answer among them decides whether anything is answered."""
