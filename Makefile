@@ -178,7 +178,7 @@ fit-support: $(VENV)/.test ## Fits support's reranker and default calibrations a
 	$(BIN)/python -m encoders build build/encoders
 	$(BIN)/python -m support.training fit --data $(DATA) $(ARGS)
 
-bench-support: $(VENV)/.test ## Support's retrieval at 10,000 and 500,000 phrasings, and the running service under load: ARGS=--offline
+bench-support: $(VENV)/.test ## Support's index at 10,000 and 500,000 phrasings: start, memory, answers, refresh, merge
 	$(BIN)/python -m infra.bench.support $(ARGS)
 
 bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's Python backend, in one run

@@ -460,9 +460,10 @@ class CorpusKeeper:
             return
         segments = shelf.due()
         if segments:
-            self._merging[shelf] = asyncio.create_task(self._merge(shelf, segments))
+            self._merging[shelf] = asyncio.create_task(self.merge(shelf, segments))
 
-    async def _merge(self, shelf: Shelf, segments: tuple[Segment, ...]) -> None:
+    async def merge(self, shelf: Shelf, segments: tuple[Segment, ...]) -> None:
+        """Merges segments in a thread, and puts what comes of it in their place."""
         backgrounds = {
             version: each for (language, version), each in self._backgrounds.items() if language == shelf.language
         }

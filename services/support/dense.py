@@ -5,7 +5,7 @@ have 0, and a threshold means something. The mean is the knowledge base's own, o
 that has few yet borrows from what everyone asks.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import faiss
@@ -17,6 +17,8 @@ from support.ports import Float32Array
 DIMENSIONS = 384
 BORROWED = 32
 """What the mean of everyday questions weighs beside a base's own phrasings, in phrasings."""
+FEW = 2_048
+"""Rows that are summed at a time."""
 CHUNK = 8_192
 """Rows that are centred at a time: 12 MiB."""
 
@@ -79,14 +81,40 @@ class DenseSegment:
         articles = len(starts) - 1
         if not articles:
             return
-        means = np.add.reduceat(self.vectors, starts[:-1], axis=0)
-        means /= np.diff(starts).astype(np.float32)[:, None]
+        means = np.concatenate([means for _, means in self._by_article(starts)])
         self.mean_lengths = np.maximum(np.sqrt(np.einsum("ij,ij->i", means, means)), 1e-6)
         if articles > MOST_DISCRIMINATED:
             return
-        self.discriminant = discriminant or discriminant_of(self.vectors, starts, means)
+        self.discriminant = discriminant or self._discriminant(starts)
         self.directions = means @ self.discriminant.precision
         self.offsets = -0.5 * np.einsum("ij,ij->i", self.directions, means)
+
+    def _by_article(self, starts: Int64Array) -> Iterator[tuple[Int64Array, Float32Array]]:
+        """Some articles at a time: where they start (int64 [some + 1]), and their means (float32 [some, 384]).
+
+        NumPy lets nobody else run while it sums: 0.7 s for 200,000 phrasings at once.
+        """
+        first = 0
+        while first < len(starts) - 1:
+            last = max(first + 1, int(np.searchsorted(starts, starts[first] + FEW, side="right")) - 1)
+            some = starts[first : last + 1]
+            means = np.add.reduceat(self.vectors[some[0] : some[-1]], some[:-1] - some[0], axis=0)
+            means /= np.diff(some).astype(np.float32)[:, None]
+            yield some, means
+            first = last
+
+    def _discriminant(self, starts: Int64Array) -> Discriminant:
+        """Of the first `SCATTER_SAMPLE` phrasings or so."""
+        scatter = np.zeros((DIMENSIONS, DIMENSIONS), np.float32)
+        phrasings = articles = 0
+        for some, means in self._by_article(starts):
+            within = self.vectors[some[0] : some[-1]] - np.repeat(means, np.diff(some), axis=0)
+            scatter += within.T @ within
+            phrasings += len(within)
+            articles += len(means)
+            if phrasings >= SCATTER_SAMPLE:
+                break
+        return discriminant_of(scatter, phrasings, phrasings - articles)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -118,18 +146,13 @@ class DenseSegment:
         return rows[0], cosines[0]
 
 
-def discriminant_of(vectors: Float32Array, starts: Int64Array, means: Float32Array) -> Discriminant:
-    """Of centred vectors (float32 [n, 384]) and their articles' means (float32 [articles, 384])."""
-    sizes = np.diff(starts)
-    last = max(1, int(np.searchsorted(starts, SCATTER_SAMPLE, side="right")) - 1)
-    within = vectors[: starts[last]] - np.repeat(means[:last], sizes[:last], axis=0)
-    freedom = len(within) - last
+def discriminant_of(scatter: Float32Array, phrasings: int, freedom: int) -> Discriminant:
+    """Of the scatter of phrasings around their articles' means (float32 [384, 384]), with its degrees of freedom."""
     if not freedom:
         return Discriminant(np.zeros((DIMENSIONS, DIMENSIONS), np.float32))
-    scatter = within.T @ within
     spread = max(float(np.trace(scatter)) / freedom, 1e-6) / DIMENSIONS
     shrunk = (scatter + spread * DIMENSIONS * np.eye(DIMENSIONS)) / (freedom + DIMENSIONS)
-    precision = np.linalg.inv(shrunk + spread * np.eye(DIMENSIONS)) * (freedom / len(within)) ** 2
+    precision = np.linalg.inv(shrunk + spread * np.eye(DIMENSIONS)) * (freedom / phrasings) ** 2
     return Discriminant(precision.astype(np.float32))
 
 

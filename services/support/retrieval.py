@@ -16,6 +16,7 @@ import numpy as np
 from chassis.errors import NotFound
 from support.calibration import Calibrations, Way
 from support.corpus import Bases, BoolArray, Corpus, Segment, Shelf
+from support.dense import DenseSegment
 from support.knowledge import (
     LANGUAGES,
     Candidate,
@@ -300,11 +301,12 @@ def search(
         rows.append(np.concatenate([each for each, _ in by_meaning])[np.argsort(-cosines, kind="stable")[:depth]])
     wanted = np.zeros(len(allowed), np.bool_)
     wanted[np.concatenate(rows)] = True
-    known = [
-        _known(segment, int(place), scores, meaning, language)
-        for segment, mask, scores in zip(segments, usable, words.by_segment, strict=True)
-        for place in np.flatnonzero(mask & wanted[segment.rows])
-    ]
+    known: list[_Known] = []
+    for segment, mask, scores in zip(segments, usable, words.by_segment, strict=True):
+        places = np.flatnonzero(mask & wanted[segment.rows]).tolist()
+        dense = segment.dense.get(meaning.version) if meaning else None
+        vector = dense.centred(meaning.vector) if meaning is not None and dense is not None else None
+        known += [_known(segment, place, scores, dense, vector, language) for place in places]
     encoder = meaning.encoder if meaning is not None and by_meaning else ""
     return _found(encoder, known, question_tokens, words.attainable, lexical_share)
 
@@ -337,11 +339,18 @@ class _Known:
     discriminant: float = -math.inf
 
 
-def _known(segment: Segment, place: int, lexical: Float32Array, meaning: Meaning | None, language: Language) -> _Known:
+def _known(
+    segment: Segment,
+    place: int,
+    lexical: Float32Array,
+    dense: DenseSegment | None,
+    vector: Float32Array | None,
+    language: Language,
+) -> _Known:
+    """`vector`: the question's, centred as `dense` is; both None where the segment has no vectors to compare with."""
     start, end = segment.starts[place : place + 2].tolist()
     words = lexical[start:end]
-    dense = segment.dense.get(meaning.version) if meaning else None
-    if meaning is None or dense is None:
+    if dense is None or vector is None:
         phrasing = segment.phrasings[start + int(words.argmax())]
         return _Known(
             row=int(segment.rows[place]),
@@ -349,7 +358,6 @@ def _known(segment: Segment, place: int, lexical: Float32Array, meaning: Meaning
             tokens=frozenset(tokens(phrasing, language)),
             lexical=float(words.max()),
         )
-    vector = dense.centred(meaning.vector)
     cosines = dense.vectors[start:end] @ vector
     nearest_few = np.partition(cosines, -NEIGHBOURS)[-NEIGHBOURS:] if len(cosines) > NEIGHBOURS else cosines
     phrasing = segment.phrasings[start + int(cosines.argmax())]
@@ -359,8 +367,8 @@ def _known(segment: Segment, place: int, lexical: Float32Array, meaning: Meaning
         tokens=frozenset(tokens(phrasing, language)),
         lexical=float(words.max()),
         dense=float(cosines.max()),
-        neighbours=float(nearest_few.mean()),
-        centre=float(cosines.mean()) / dense.mean_lengths[place],
+        neighbours=float(nearest_few.sum()) / len(nearest_few),
+        centre=float(cosines.sum()) / (end - start) / float(dense.mean_lengths[place]),
         discriminant=float(dense.directions[place] @ vector + dense.offsets[place])
         if len(dense.offsets)
         else -math.inf,

@@ -215,7 +215,7 @@ def test_whatever_happens_what_is_retired_is_not_found_and_what_is_not_is(change
                 await library.keeper.catch_up(BASE)
             else:  # a merge goes on beside what comes next
                 merging.append(
-                    asyncio.create_task(library.keeper._merge(shelf := library.corpus.shelves["en"], shelf.segments))
+                    asyncio.create_task(library.keeper.merge(shelf := library.corpus.shelves["en"], shelf.segments))
                 )
                 await asyncio.gather(*merging)
             found = await library.finds("shelf row", count=20)
@@ -234,7 +234,7 @@ def test_whatever_happens_what_is_retired_is_not_found_and_what_is_not_is(change
 async def test_retired_while_a_merge_is_under_way():
     library = await Library(*(article(f"a{number}", f"shelf {number}") for number in range(200))).open()
     shelf = library.corpus.shelves["en"]
-    merging = asyncio.create_task(library.keeper._merge(shelf, shelf.segments))
+    merging = asyncio.create_task(library.keeper.merge(shelf, shelf.segments))
     await asyncio.sleep(0)
     library.put(article("a7", revision=2, retired=True), article("a8", "cupboard", revision=2))
     await merging
