@@ -219,7 +219,7 @@ async def test_redis_is_killed_in_the_middle_of_a_conversation(bank, own_redis):
 
 async def test_a_redis_that_does_not_answer_costs_no_more_than_its_deadline(urls):
     """A port that takes connections and says nothing."""
-    listener = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(30), "127.0.0.1", 0)
+    listener = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     async with redis.asyncio.Redis.from_url(f"redis://127.0.0.1:{port}", decode_responses=True) as client:
         silent = RedisConversations(client, TTL_SECONDS, deadline_seconds=0.05)
