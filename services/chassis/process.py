@@ -29,6 +29,10 @@ S = TypeVar("S", bound=Settings)
 THREAD_STOP_SECONDS = 4.0
 """How long a loop in a thread may take to end once it is told to."""
 
+CANCELLATIONS = 10
+CANCELLED_WITHIN_SECONDS = 0.5
+"""A background task is cancelled so often, so long apart; one that has not ended then is left behind."""
+
 _log = logs.logger(__name__)
 
 
@@ -135,9 +139,7 @@ class Process(Generic[S]):
             # tries again. So calls are taken until those who send them have seen that they should go elsewhere.
             await asyncio.sleep(self.settings.drain_notice_seconds)
             await self._server.stop(self.settings.drain_seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cancel_background()
         for callback in reversed(self._callbacks):
             await callback()
 
@@ -145,6 +147,22 @@ class Process(Generic[S]):
     def failure(self) -> BaseException | None:
         """What ended a background task, where one ended."""
         return self._failed
+
+    async def _cancel_background(self) -> None:
+        """Ends what runs beside the rest.
+
+        A library may take a cancellation for a failure of its own and go on (redis-py, seldom, where it comes while a
+        command is away: a one-shot process hung then). So it is said again until it is heard.
+        """
+        for _ in range(CANCELLATIONS):
+            if not self._tasks:
+                return
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(set(self._tasks), timeout=CANCELLED_WITHIN_SECONDS)
+            # Their callbacks take them out of the set, once the loop has come round.
+            await asyncio.sleep(0)
+        _log.error("background tasks do not end", tasks=[task.get_name() for task in self._tasks])
 
     async def _set_health(self, services: Sequence[str], ready: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
