@@ -114,7 +114,15 @@ async def outcome(port, settings):
 
 
 @pytest.mark.parametrize(
-    ("server", "client"), [("recommender", "gateway"), ("inference", "gateway"), ("inference", "recommender")]
+    ("server", "client"),
+    [
+        ("recommender", "gateway"),
+        ("support", "gateway"),
+        ("inference", "gateway"),
+        ("inference", "recommender"),
+        ("inference", "support"),
+        ("support", "support-timers"),
+    ],
 )
 async def test_a_service_calls_another_by_its_name(settings, server, client):
     async with serving(settings(server, CASEBOOK_GRPC_LISTEN="127.0.0.1:0")) as port:
