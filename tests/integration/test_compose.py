@@ -28,13 +28,8 @@ OURS = (
     *("recommender", "recommender-consume", "recommender-relay", "recommender-sink"),
     *("support", "support-consume", "support-relay", "support-sink", "support-timers"),
 )
-
-SCRAPED = (
-    "gateway serve",
-    "inference serve",
-    *(f"recommender {each}" for each in ("serve", "consume", "relay", "sink")),
-    *(f"support {each}" for each in ("serve", "consume", "relay", "sink", "timers")),
-)
+SCRAPED = tuple(each.replace("-", " ") if "-" in each else f"{each} serve" for each in OURS)
+"""The same, as Prometheus names them: service and process."""
 
 
 class Compose:
