@@ -1,15 +1,11 @@
 """Customers and an agent in the background: questions in both languages, verdicts, now and then a person."""
 
-import itertools
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
+from cli.walks import Walk
+from tests.e2e.background import repeating
 
-from cli.walks import StepFailed, Walk
-
-PAUSE_SECONDS = 0.1
 CONVERSATIONS = "/v1/support/conversations"
 QUESTIONS = (
     "My card payment was declined, why?",
@@ -26,27 +22,15 @@ ARTICLE = {
 @contextmanager
 def asking(walk: Walk) -> Iterator[None]:
     """Ten conversations a second at most; every fifth asks for a person, and an article changes with it."""
-    over = threading.Event()
 
-    def ask() -> None:
-        for number in itertools.count():
-            if over.wait(PAUSE_SECONDS):
-                return
-            try:
-                converse(walk, number)
-                if number % 5 == 0:
-                    fetch_a_person(walk)
-                    change_an_article(walk, number)
-            except (StepFailed, httpx.HTTPError):
-                continue  # what a fault does to a customer is for the metrics to say
+    def ask(number: int) -> None:
+        converse(walk, number)
+        if number % 5 == 0:
+            fetch_a_person(walk)
+            change_an_article(walk, number)
 
-    customer = threading.Thread(target=ask, daemon=True)
-    customer.start()
-    try:
+    with repeating(ask):
         yield
-    finally:
-        over.set()
-        customer.join(15)
 
 
 def turn(**said: object) -> dict[str, object]:
