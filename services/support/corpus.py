@@ -428,7 +428,7 @@ class CorpusKeeper:
         dense = DenseSegment(await self._centre(shelf, segment, version))
         for start in range(0, len(segment), CHUNK):
             texts = segment.phrasings[start : start + CHUNK]
-            vectors, _ = await self._encoder.encode(texts, shelf.language, version=version)
+            vectors = await self._encoder.phrasings(texts, shelf.language, version)
             await _made(len(texts), partial(dense.extend, vectors))
         beside = next((each.dense[version].discriminant for each in shelf.segments if version in each.dense), None)
         summarise = partial(dense.summarise, segment.starts, beside)
@@ -444,13 +444,13 @@ class CorpusKeeper:
             if version in each.dense:
                 return each.dense[version].centre
         sample = segment.phrasings[:: 1 + len(segment) // MEAN_SAMPLE]
-        vectors, _ = await self._encoder.encode(sample, shelf.language, version=version)
+        vectors = await self._encoder.phrasings(sample, shelf.language, version)
         return centre_of([vectors], await self._background(shelf.language, version))
 
     async def _background(self, language: Language, version: str) -> Float32Array:
         known = self._backgrounds.get((language, version))
         if known is None:
-            known, _ = await self._encoder.encode(EVERYDAY[language], language, version=version)
+            known = await self._encoder.phrasings(EVERYDAY[language], language, version)
             self._backgrounds[language, version] = known
         return known
 

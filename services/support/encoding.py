@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from chassis.models import ModelClient
+from chassis.models import Inferred, ModelClient
 from encoders.text import Tokeniser
 from support import metrics
 from support.everyday import EVERYDAY
@@ -63,13 +63,13 @@ class InferenceEncoder:
     async def encode(
         self, texts: Sequence[str], language: Language, *, version: str = "", request_key: str = ""
     ) -> tuple[Float32Array, str]:
-        """See `ports.Encoder`. With a version the texts are phrasings, which are cached; without one, questions."""
-        model = MODELS[language]
-        if not version:
-            tokens = self._tokenisers[language](texts, LENGTHS_OF)
-            answer = await self._models.infer(model, tokens.inputs(), seconds=LONGEST_CALL_SECONDS, key=request_key)
-            return answer.values, f"{model}/{answer.version}"
-        name = f"{model}/{version}"
+        """See `ports.Encoder`. A question of any version goes before phrasings, and past the cache."""
+        answer = await self._call(texts, language, version, request_key)
+        return answer.values, f"{MODELS[language]}/{answer.version}"
+
+    async def phrasings(self, texts: Sequence[str], language: Language, version: str) -> Float32Array:
+        """See `ports.Encoder`."""
+        name = f"{MODELS[language]}/{version}"
         file = self._cache.of(name)
         if name not in self._checked:
             await self._check(file, language, version)
@@ -78,7 +78,7 @@ class InferenceEncoder:
         if len(missing):
             those = [texts[place] for place in missing.tolist()]
             vectors[missing] = await self._encoded(those, language, version, file)
-        return vectors, name
+        return vectors
 
     async def versions(self, language: Language) -> list[str]:
         """See `ports.Encoder`."""
@@ -87,7 +87,7 @@ class InferenceEncoder:
     async def _check(self, file: "VectorFile", language: Language, version: str) -> None:
         """Empties the file where the model that has its name now is another one: trained again, or exchanged."""
         probe = list(EVERYDAY[language][:1])
-        [now] = await self._call(probe, language, version)
+        [now] = (await self._call(probe, language, version)).values
         kept, missing = file.get(probe)
         if not len(missing) and float(kept[0] @ now) < SAME_MODEL:
             _log.warning("%s is not the model that the cached vectors are of: they are made anew", file.path.name)
@@ -108,7 +108,8 @@ class InferenceEncoder:
         async def work() -> None:
             for places in batches:
                 async with self._calls:
-                    vectors[places] = await self._call([texts[place] for place in places.tolist()], language, version)
+                    answer = await self._call([texts[place] for place in places.tolist()], language, version)
+                    vectors[places] = answer.values
 
         # As many as may call, and no queue of all batches: who has few texts waits for one batch of each other caller.
         tasks = [asyncio.ensure_future(work()) for _ in range(CALLS)]
@@ -121,14 +122,14 @@ class InferenceEncoder:
             await asyncio.to_thread(file.add, [texts[place] for place in done.tolist()], vectors[done])
         return rounded(vectors)
 
-    async def _call(self, texts: Sequence[str], language: Language, version: str) -> Float32Array:
+    async def _call(self, texts: Sequence[str], language: Language, version: str, request_key: str = "") -> Inferred:
         tokens = self._tokenisers[language](texts, LENGTHS_OF)
         answer = await self._models.infer(
-            MODELS[language], tokens.inputs(), seconds=LONGEST_CALL_SECONDS, version=version
+            MODELS[language], tokens.inputs(), seconds=LONGEST_CALL_SECONDS, key=request_key, version=version
         )
         if answer.values.shape != (len(texts), DIMENSIONS):
             raise ModelUnavailable(f"{MODELS[language]}: its output is {answer.values.shape}, not rows of {DIMENSIONS}")
-        return answer.values
+        return answer
 
 
 def rounded(vectors: Float32Array) -> Float32Array:

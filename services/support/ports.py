@@ -29,10 +29,14 @@ class Encoder(Protocol):
     async def encode(
         self, texts: Sequence[str], language: Language, *, version: str = "", request_key: str = ""
     ) -> tuple[Float32Array, str]:
-        """float32 [n, 384], rows of length 1, and "<model>/<version>" that made them. Raises ModelUnavailable.
+        """Of questions: float32 [n, 384], rows of length 1, and "<model>/<version>" that made them; nothing is kept.
 
-        `request_key` is what a canary's share sticks to; `version` asks for one, empty for the released one.
+        `request_key` is what a canary's share sticks to; `version` asks for one, empty for the released one. Raises
+        ModelUnavailable.
         """
+
+    async def phrasings(self, texts: Sequence[str], language: Language, version: str) -> Float32Array:
+        """Of what an index is made of: float32 [n, 384], rows of length 1, kept. Raises ModelUnavailable."""
 
     async def versions(self, language: Language) -> list[str]:
         """The versions that may answer now, oldest first. Raises ModelUnavailable."""

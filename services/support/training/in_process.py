@@ -33,21 +33,32 @@ class InProcessEncoder:
     async def encode(
         self, texts: Sequence[str], language: Language, *, version: str = "", request_key: str = ""
     ) -> tuple[Float32Array, str]:
-        """See `ports.Encoder`; `request_key` chooses nothing here."""
-        if language not in self._versions or version not in ("", self._versions[language]):
-            raise ModelUnavailable(f"{MODELS[language]}/{version} is not loaded")
-        name = f"{MODELS[language]}/{self._versions[language]}"
-        kind = "phrasings" if version else "questions"
-        file = self._cache.of(f"{name}-{self._digests[language]}-{kind}")
-        vectors, missing = file.get(texts)
-        if len(missing):
-            wanted = [texts[place] for place in missing.tolist()]
-            vectors[missing] = self._encoded(wanted, language, file, rows=ROWS if version else 1)
-        return vectors, name
+        """See `ports.Encoder`; each by itself, and kept: they are asked again in the next run. `request_key` chooses
+        nothing here."""
+        name = self._name(language, version)
+        return self._kept(texts, language, "questions", rows=1), name
+
+    async def phrasings(self, texts: Sequence[str], language: Language, version: str) -> Float32Array:
+        """See `ports.Encoder`."""
+        self._name(language, version)
+        return self._kept(texts, language, "phrasings", ROWS)
 
     async def versions(self, language: Language) -> list[str]:
         """See `ports.Encoder`."""
         return [self._versions[language]] if language in self._versions else []
+
+    def _name(self, language: Language, version: str) -> str:
+        if language not in self._versions or version not in ("", self._versions[language]):
+            raise ModelUnavailable(f"{MODELS[language]}/{version} is not loaded")
+        return f"{MODELS[language]}/{self._versions[language]}"
+
+    def _kept(self, texts: Sequence[str], language: Language, kind: str, rows: int) -> Float32Array:
+        file = self._cache.of(f"{self._name(language, '')}-{self._digests[language]}-{kind}")
+        vectors, missing = file.get(texts)
+        if len(missing):
+            wanted = [texts[place] for place in missing.tolist()]
+            vectors[missing] = self._encoded(wanted, language, file, rows)
+        return vectors
 
     def _run(self, language: Language) -> Run:
         run = self._runs.get(language)

@@ -41,6 +41,11 @@ class WordEncoder:
         self.encoded += [(text, language, version) for text in texts]
         return np.stack([vector(text, language, version) for text in texts]), f"encoder_{language}/{version}"
 
+    async def phrasings(self, texts: Sequence[str], language: Language, version: str) -> np.ndarray:
+        if version not in self.loaded[language]:
+            raise ModelUnavailable(f"version {version} is not loaded")
+        return (await self.encode(texts, language, version=version))[0]
+
     async def versions(self, language: Language) -> list[str]:
         if self.fails:
             raise ModelUnavailable("the model server is away")

@@ -48,20 +48,20 @@ def encoder(folder, models: FakeModels) -> InferenceEncoder:
 
 
 async def test_a_restart_encodes_nothing_twice(tmp_path):
-    first, _ = await encoder(tmp_path, FakeModels()).encode(TEXTS, "en", version="1")
+    first = await encoder(tmp_path, FakeModels()).phrasings(TEXTS, "en", "1")
     models = FakeModels()
-    second, name = await encoder(tmp_path, models).encode([*TEXTS, "new"], "en", version="1")
+    second = await encoder(tmp_path, models).phrasings([*TEXTS, "new"], "en", "1")
 
-    assert name == "encoder_en/1"
     assert set(models.texts) == {"new", EVERYDAY["en"][0]}  # the second one asks whether it is still the same model
     np.testing.assert_array_equal(second[:-1], first)
 
 
-async def test_questions_are_not_kept(tmp_path):
+@pytest.mark.parametrize("version", ["", "1"], ids=["released", "a version that the index has"])
+async def test_questions_are_not_kept(tmp_path, version):
     models = FakeModels()
     asking = encoder(tmp_path, models)
     for _ in range(2):
-        vectors, name = await asking.encode(["lost"], "en")
+        vectors, name = await asking.encode(["lost"], "en", version=version)
 
     assert models.texts == ["lost", "lost"]
     assert (vectors.shape, name) == ((1, 384), "encoder_en/1")
@@ -69,9 +69,9 @@ async def test_questions_are_not_kept(tmp_path):
 
 
 async def test_another_model_under_the_same_name_gets_none_of_the_old_vectors(tmp_path):
-    await encoder(tmp_path, FakeModels()).encode(TEXTS, "en", version="1")
+    await encoder(tmp_path, FakeModels()).phrasings(TEXTS, "en", "1")
     models = FakeModels(training="another")
-    vectors, _ = await encoder(tmp_path, models).encode(TEXTS, "en", version="1")
+    vectors = await encoder(tmp_path, models).phrasings(TEXTS, "en", "1")
 
     assert set(TEXTS) <= set(models.texts)
     np.testing.assert_allclose(vectors[0], vector(TEXTS[0], "zh", "another"), atol=1e-3)
@@ -81,10 +81,10 @@ async def test_what_a_failure_left_done_is_not_done_again(tmp_path):
     models = FakeModels()
     models.fails_after = 25
     with pytest.raises(ModelUnavailable):
-        await encoder(tmp_path, models).encode(TEXTS, "en", version="1")
+        await encoder(tmp_path, models).phrasings(TEXTS, "en", "1")
     done = len(models.texts) - 1
     again = FakeModels()
-    await encoder(tmp_path, again).encode(TEXTS, "en", version="1")
+    await encoder(tmp_path, again).phrasings(TEXTS, "en", "1")
 
     assert done >= 8
     assert len(again.texts) == len(TEXTS) - done + 1
