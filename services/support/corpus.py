@@ -396,14 +396,15 @@ class CorpusKeeper:
             )
             # First the vectors, where others have them: an article that changes is not found by words alone in between.
             for version in versions:
-                await self._encode(shelf, segment, version)
-        except ModelUnavailable as error:
-            failure = error
+                try:
+                    await self._encode(shelf, segment, version)
+                except ModelUnavailable as error:  # perhaps this version alone: a release has taken it away
+                    failure = error
         except BaseException:  # a cancelled wait must not lose a change
             shelf.give_back(taken)
             raise
         shelf.add(segment)
-        if failure is not None:
+        if failure is not None and not segment.dense:
             raise failure
 
     async def _encode_missing(self, corpus: Corpus) -> list[ModelUnavailable]:

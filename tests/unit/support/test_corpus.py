@@ -126,6 +126,19 @@ async def test_a_version_that_is_not_indexed_yet_is_not_compared_with():
     assert (answer.encoders, answer.degraded) == (("encoder_en/1",), ())
 
 
+async def test_a_change_just_after_a_release_is_found_by_meaning_though_the_old_version_is_gone():
+    library = await Library().open()
+    library.encoder.loaded["en"] = ["1", "2"]
+    await library.keeper.refresh()
+    library.encoder.loaded["en"] = ["2"]  # nobody has looked since
+    library.put(article("film", "borrow a publication on microfilm"))
+    await library.keeper.catch_up(BASE)
+
+    answer = await library.ask("lend a book")
+    assert (answer.encoders, answer.degraded) == (("encoder_en/2",), ())
+    assert next(each for each in answer.candidates if each.article.article_id == "film").scores.dense > 0.0
+
+
 async def test_the_last_vectors_stay_when_their_encoder_is_gone():
     library = await Library().open()
     library.encoder.loaded["en"] = []
