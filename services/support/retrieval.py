@@ -197,7 +197,7 @@ class HybridRetriever:
             started = time.perf_counter()
             if meaning is not None:
                 progress.encoders.append(meaning.encoder)
-            elif len(shelf):
+            elif shelf.articles:
                 progress.degraded = True
             found = await self._search(inquiry, shelf, meaning)
             progress.took("search", started)
