@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-OUT_OF_SCOPE = "oos"
+HELD_OUT_OF = 10
 
 
 class DataError(ValueError):
@@ -47,6 +47,14 @@ class Phrasings:
         for intent in sorted(set(self.intents)):
             own = np.array([place for place, each in enumerate(self.intents) if each == intent])
             held[random.permutation(own)[: max(1, round(share * len(own)))]] = True
+        return self.at(np.flatnonzero(~held)), self.at(np.flatnonzero(held))
+
+    def split_by_text(self) -> tuple["Phrasings", "Phrasings"]:
+        """The rest, and about one in `HELD_OUT_OF`, chosen by the text alone: the same for whoever asks.
+
+        Encoders train on the rest; what support fits on top of them, it fits to the others.
+        """
+        held = np.array([int(hashlib.sha256(text.encode()).hexdigest(), 16) % HELD_OUT_OF == 0 for text in self.texts])
         return self.at(np.flatnonzero(~held)), self.at(np.flatnonzero(held))
 
     def few(self, count: int, seed: int) -> "Phrasings":

@@ -24,7 +24,7 @@ class EnglishRecipe:
     """How the English encoder is trained.
 
     A batch is `schedule.batch_size` intents, for each `neighbours` of its `hard` hardest, `phrasings` of each intent,
-    and `strangers` texts out of scope. `held_out`: the share of each intent's phrasings that validates.
+    and `strangers` texts out of scope. `held_out`: the share of each of CLINC150's intents that validates.
     """
 
     low_rank: LowRank = field(default_factory=LowRank)

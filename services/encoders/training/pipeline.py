@@ -102,14 +102,14 @@ def write_delta(delta: Delta, card: Mapping[str, object], folder: Path) -> None:
 
 
 def english(folder: Path, workshop: Workshop, cache: Path) -> Course:
-    """banking77's and CLINC150's training parts; a share of each intent validates."""
+    """banking77's and CLINC150's training parts; the part of banking77 that support is fitted to validates, and a share
+    of each intent of CLINC150."""
     recipe = workshop.limited(EnglishRecipe())
     bank, _ = data.banking77(folder)
     clinc = data.clinc150(folder)
-    seed = recipe.schedule.seed
     sets = [
-        IntentSet(*bank.split(recipe.held_out, seed)),
-        IntentSet(*clinc.train.split(recipe.held_out, seed), clinc.out_train),
+        IntentSet(*bank.split_by_text()),
+        IntentSet(*clinc.train.split(recipe.held_out, recipe.schedule.seed), clinc.out_train),
     ]
     texts = {"banking77": bank.texts, "clinc150": clinc.train.texts + clinc.out_train}
     return _intents(recipe, sets, texts, cache)

@@ -5,13 +5,10 @@ tests' thresholds take training and validation parts, `evaluate` the test parts.
 """
 
 import gzip
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from encoders.training import data
 from encoders.training.data import DataError, Pairs, Phrasings
@@ -20,9 +17,6 @@ from support.knowledge import LANGUAGES, Article, LabelledQuestion, Language
 DEMO = Path(__file__).parents[1] / "demo"
 SHOTS = 10
 SHOT_SEEDS = (0, 1, 2)
-HELD_OUT_OF = 10
-"""One in so many of banking77's training questions is kept out of what encoders are trained on and is fitted to
-here."""
 FOLDS = 10
 """Questions of a group that are asked at most, each of a base that lacks it."""
 MOST_QUESTIONS = 6_000
@@ -62,19 +56,15 @@ def banking77_few(folder: Path, seed: int) -> Faq:
 
 
 def banking77_to_fit(folder: Path) -> list[Faq]:
-    """Of the training file: its held out part asked of the rest, and of ten phrasings an intent of it."""
+    """Of the training file: the part that encoders are not trained on, asked of the rest, and of ten phrasings an
+    intent of it."""
     train, _ = data.banking77(folder)
-    held = np.array([is_held_out(text) for text in train.texts])
-    rest, asked = train.at(np.flatnonzero(~held)), questions(train.at(np.flatnonzero(held)), "en")
+    rest, held = train.split_by_text()
+    asked = questions(held, "en")
     return [
         Faq("banking77, held out", "en", articles(rest, "en"), asked),
         Faq("banking77, held out, 10 an intent", "en", articles(rest.few(SHOTS, 0), "en"), asked),
     ]
-
-
-def is_held_out(text: str) -> bool:
-    """Whether a training question of banking77 is kept from training encoders, by its text alone."""
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % HELD_OUT_OF == 0
 
 
 def clinc150_to_fit(folder: Path) -> Faq:

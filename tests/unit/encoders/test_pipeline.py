@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,10 @@ pytest.importorskip("mlflow", reason="training needs mlflow: pip install caseboo
 
 from encoders import build, catalogue  # noqa: E402
 from encoders.training import evaluation, pipeline  # noqa: E402
+from encoders.training.english import EnglishRecipe, IntentCourse, IntentSet  # noqa: E402
+from encoders.training.material import Material  # noqa: E402
 from encoders.wheels import Wheel  # noqa: E402
+from support.training.sets import banking77_to_fit  # noqa: E402
 from tests.fixtures.encoders import tiny_bert, tiny_encoder, tiny_tokenizer  # noqa: E402
 from training.tracking import tracked  # noqa: E402
 from training.workshop import Workshop  # noqa: E402
@@ -100,6 +103,24 @@ def test_a_trained_version_stands_beside_the_first_with_what_it_was_trained_on(
     assert card["conversion"]["delta_sha256"] is not None
     assert len(evaluation.table(results).splitlines()) == len(results[f"{model}/1"]) + 1
     assert not list((tmp_path / "scratch" / "checkpoints").glob("*"))
+
+
+def test_what_support_is_fitted_to_trains_no_encoder(
+    data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[str] = []
+
+    class Course(IntentCourse):
+        def __init__(self, material: Material, sets: Sequence[IntentSet], recipe: EnglishRecipe) -> None:
+            super().__init__(material, sets, recipe)
+            learnt.extend(text for each in sets for text in each.train.texts)
+
+    monkeypatch.setattr(pipeline, "IntentCourse", Course)
+    pipeline.english(data, Workshop(tmp_path / "models", tmp_path / "scratch", "encoders"), cache)
+    fitted_to = {asked.question for faq in banking77_to_fit(data) for asked in faq.questions}
+
+    assert fitted_to
+    assert not fitted_to & set(learnt)
 
 
 def test_few_shots_see_ten_phrasings_of_an_intent(data: Path, cache: Path, tmp_path: Path) -> None:
