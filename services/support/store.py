@@ -266,18 +266,22 @@ class Store:
             return [_question(row) for row in await connection.execute(newest)], read_at
 
     async def uncalibrated(self) -> dict[KnowledgeBase, datetime]:
-        """Bases with labels that are newer than what their calibrations were fitted to, and when the newest came."""
-        mine = (CALIBRATIONS.c.tenant == QUESTIONS.c.tenant) & (
-            CALIBRATIONS.c.knowledge_base == QUESTIONS.c.knowledge_base
+        """Bases with labels of a language that are newer than what its calibration was fitted to, or that has none;
+        and when the newest label of the base came, in whatever language.
+        """
+        places = [QUESTIONS.c[name] for name in PLACE]
+        labels = select(*places, func.max(QUESTIONS.c.changed_at).label("newest")).group_by(*places).subquery()
+        same = and_(*(CALIBRATIONS.c[name] == labels.c[name] for name in PLACE))
+        fitted = CALIBRATIONS.c.questions_read_at
+        base = (labels.c.tenant, labels.c.knowledge_base)
+        behind = (
+            select(*base, func.max(labels.c.newest).label("newest"))
+            .select_from(labels.outerjoin(CALIBRATIONS, same))
+            .group_by(*base)
+            .having(func.bool_or(or_(fitted.is_(None), labels.c.newest > fitted)))
         )
-        fitted = select(func.max(CALIBRATIONS.c.questions_read_at)).where(mine).correlate(QUESTIONS).scalar_subquery()
-        newest = func.max(QUESTIONS.c.changed_at)
-        grouped = select(QUESTIONS.c.tenant, QUESTIONS.c.knowledge_base, newest.label("newest")).group_by(
-            QUESTIONS.c.tenant, QUESTIONS.c.knowledge_base
-        )
-        grouped = grouped.having(or_(fitted.is_(None), newest > fitted))
         async with self._transaction() as connection:
-            rows = await connection.execute(grouped)
+            rows = await connection.execute(behind)
             return {KnowledgeBase(row.tenant, row.knowledge_base): row.newest for row in rows}
 
     async def put_calibration(
