@@ -170,7 +170,7 @@ async def timers(process: Process[SupportSettings]) -> None:
     # Past the longest that a calibration takes: `serve` ends it, and says why.
     patient = settings.model_copy(update={"default_deadline_seconds": settings.calibrate_seconds + 5.0})
     channel = connect(settings.support_address, patient, service_identity=service_identity("support"))
-    recalibration = Recalibration(Store(engine), QualityServiceStub(channel), settings.recalibrate_after_seconds)
+    recalibration = Recalibration(Store(engine), QualityServiceStub(channel), settings.recalibrate_after_seconds, now)
     desk = DeskStore(engine)
     process.on_stop(engine.dispose)
     process.on_stop(desk.close)
