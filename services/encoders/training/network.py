@@ -45,6 +45,10 @@ class Ragged:
         first = torch.repeat_interleave(starts - (lengths.cumsum(0) - lengths), lengths)
         return Ragged(self.rows[first + torch.arange(int(lengths.sum()), device=first.device)], lengths)
 
+    def to(self, device: torch.device) -> "Ragged":
+        """The same, where a network is."""
+        return Ragged(self.rows.to(device), self.lengths.to(device))
+
 
 def ragged(ids: Sequence[Sequence[int]]) -> Ragged:
     """Token numbers of texts: rows int64 [tokens]."""
@@ -106,9 +110,10 @@ class Adapted(nn.Module):
 
     def encode(self, texts: Ragged) -> Tensor:
         """The same for any number of texts, without gradients."""
+        places = torch.arange(len(texts), device=texts.lengths.device)
         with torch.no_grad():
-            places = torch.arange(len(texts), device=texts.lengths.device)
-            return torch.cat([self(texts.take(places[chosen])) for chosen in _chunks(texts.lengths)])
+            parts = (texts.take(places[chosen]).to(self._weight("word").device) for chosen in _chunks(texts.lengths))
+            return torch.cat([self(part) for part in parts])
 
     def delta(self) -> Delta:
         """The low-rank maps as numpy arrays, the scale in their first factor."""
