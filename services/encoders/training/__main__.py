@@ -55,6 +55,8 @@ def _run(options: argparse.Namespace) -> dict[str, list[Measured]]:
             return {f"encoder_en, {name}": lines for name, lines in seeds.items()}
         for language in options.languages:
             pipeline.train(language, options.data, workshop, options.deltas, options.cache)
+    if not Workers.current().first:
+        return {}
     return pipeline.evaluate(options.output, options.languages, options.data, options.scratch)
 
 

@@ -19,6 +19,7 @@ from encoders.training.english import EnglishRecipe, IntentCourse, IntentSet
 from encoders.training.evaluation import Measured, Served
 from encoders.training.material import Material
 from training import fitting
+from training.fitting import Workers
 from training.revision import code_revision
 from training.workshop import Workshop
 
@@ -51,7 +52,8 @@ class Course:
 def train(language: Language, folder: Path, workshop: Workshop, deltas: Path, cache: Path) -> None:
     """Trains the language's encoder on the data in `folder`, and builds the version that it makes.
 
-    The delta goes to `<deltas>/<model>/2`, the version into the workshop's repository, beside version 1.
+    The delta goes to `<deltas>/<model>/2`, the version into the workshop's repository, beside version 1; of several
+    processes the first writes them.
 
     Raises:
         DataError: a data set cannot be read.
@@ -60,15 +62,16 @@ def train(language: Language, folder: Path, workshop: Workshop, deltas: Path, ca
     course = english(folder, workshop, cache) if language == "en" else chinese(folder, workshop, cache)
     target = deltas / course.encoder.model / str(VERSION)
     teach(course, workshop, course.encoder.model, target)
+    if not Workers.current().first:
+        return
     tuned = course.encoder.tuned(VERSION, target)
     build.build(workshop.repository, cache, [course.encoder, tuned])
-    measured = evaluate_version(workshop.repository, tuned, language, folder, workshop.scratch)
-    _add_measures(target, measured)
+    _add_measures(target, measures(workshop.repository / tuned.name, language, folder, workshop.scratch))
     build.build(workshop.repository, cache, [tuned])
 
 
 def teach(course: Course, workshop: Workshop, run: str, target: Path) -> None:
-    """Trains, and writes the delta with its card into `target`."""
+    """Trains; of several processes the first writes the delta with its card into `target`."""
     code = revision()
     with workshop.tracked(run, course.recipe) as report:
         fitted = fitting.fit(
@@ -80,6 +83,8 @@ def teach(course: Course, workshop: Workshop, run: str, target: Path) -> None:
             run=fitting.run_name(data.digest(*course.texts.values()), course.recipe),
             report=report,
         )
+    if not Workers.current().first:
+        return
     card = {
         "data": {
             name: {"texts": len(texts), "sha256": data.digest(texts), "licence": LICENCES[name]}
@@ -154,18 +159,14 @@ def evaluate(repository: Path, languages: list[Language], folder: Path, scratch:
             (repository / model).glob(f"[0-9]*/{build.MODEL_FILE}"), key=lambda file: int(file.parent.name)
         )
         for file in folders:
-            served = Served(file.parent, scratch / "vectors")
-            measure = evaluation.english if language == "en" else evaluation.chinese
-            results[served.name] = measure(served, folder)
+            results[f"{model}/{file.parent.name}"] = measures(file.parent, language, folder, scratch)
     return results
 
 
-def evaluate_version(
-    repository: Path, encoder: Encoder, language: Language, folder: Path, scratch: Path
-) -> list[Measured]:
-    """The measures of one version."""
-    served = Served(repository / encoder.model / str(encoder.version), scratch / "vectors")
-    return (evaluation.english if language == "en" else evaluation.chinese)(served, folder)
+def measures(version: Path, language: Language, folder: Path, scratch: Path) -> list[Measured]:
+    """The measures of one version, from its folder in a model repository."""
+    measure = evaluation.english if language == "en" else evaluation.chinese
+    return measure(Served(version, scratch / "vectors"), folder)
 
 
 def evaluate_few_shot(folder: Path, workshop: Workshop, cache: Path) -> dict[str, list[Measured]]:
@@ -176,6 +177,8 @@ def evaluate_few_shot(folder: Path, workshop: Workshop, cache: Path) -> dict[str
         course = few_shot(folder, seed, workshop, cache)
         target = workshop.scratch / "few-shot" / str(seed) / "delta"
         teach(course, workshop, f"few-shot-{seed}", target)
+        if not Workers.current().first:
+            continue
         tuned = course.encoder.tuned(VERSION, target)
         repository = workshop.scratch / "few-shot" / str(seed)
         build.build(repository, cache, [tuned])

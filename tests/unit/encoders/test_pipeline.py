@@ -20,6 +20,8 @@ from encoders.training.material import Material  # noqa: E402
 from encoders.wheels import Wheel  # noqa: E402
 from support.training.sets import banking77_to_fit  # noqa: E402
 from tests.fixtures.encoders import tiny_bert, tiny_encoder, tiny_tokenizer  # noqa: E402
+from training import fitting  # noqa: E402
+from training.fitting import Fitted  # noqa: E402
 from training.tracking import tracked  # noqa: E402
 from training.workshop import Workshop  # noqa: E402
 
@@ -121,6 +123,17 @@ def test_what_support_is_fitted_to_trains_no_encoder(
 
     assert fitted_to
     assert not fitted_to & set(learnt)
+
+
+def test_a_process_that_is_not_the_first_writes_nothing(
+    data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(fitting, "fit", lambda *_, **__: Fitted(1, 0.0, 1))
+    before = sorted(tmp_path.rglob("*"))
+
+    pipeline.train("en", data, Workshop(tmp_path / "models", tmp_path / "scratch", "encoders"), tmp_path / "d", cache)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_few_shots_see_ten_phrasings_of_an_intent(data: Path, cache: Path, tmp_path: Path) -> None:
