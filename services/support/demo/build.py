@@ -203,23 +203,6 @@ def write_lines(file: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
 
 
-def read_lines(folder: Path = HERE) -> tuple[list[Article], list[LabelledQuestion]]:
-    """What `main` wrote."""
-    articles = [
-        Article(
-            article_id=line["article_id"],
-            title=line["title"],
-            answer=line["answer"],
-            phrasings={language: tuple(texts) for language, texts in line["phrasings"].items()},
-            tags=tuple(line["tags"]),
-            audience=line["audience"],
-        )
-        for line in map(json.loads, (folder / "articles.jsonl").read_text(encoding="utf-8").splitlines())
-    ]
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    return articles, [LabelledQuestion(**json.loads(line)) for line in lines]
-
-
 def counts(articles: Sequence[Article], questions: Sequence[LabelledQuestion]) -> str:
     """A table of how many there are."""
     rows: dict[str, list[int]] = {

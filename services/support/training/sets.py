@@ -12,9 +12,10 @@ from pathlib import Path
 
 from encoders.training import data
 from encoders.training.data import DataError, Pairs, Phrasings
-from support.knowledge import LANGUAGES, Article, LabelledQuestion, Language
+from support import seed
+from support.knowledge import Article, LabelledQuestion, Language
+from support.settings import DEMO
 
-DEMO = Path(__file__).parents[1] / "demo"
 SHOTS = 10
 SHOT_SEEDS = (0, 1, 2)
 FOLDS = 10
@@ -83,18 +84,8 @@ def clinc150(folder: Path) -> Faq:
 
 def demo(language: Language) -> Faq:
     """The demo's base and its own questions, which are there to calibrate with."""
-    found = []
-    for line in (DEMO / "articles.jsonl").read_text().splitlines():
-        fields = json.loads(line)
-        phrasings = {each: tuple(fields["phrasings"][each]) for each in LANGUAGES}
-        found.append(Article(fields["article_id"], fields["title"], fields["answer"], phrasings, revision=1))
-    lines = map(json.loads, (DEMO / "questions.jsonl").read_text().splitlines())
-    asked = tuple(
-        LabelledQuestion(each["question"], language, each["article_id"])
-        for each in lines
-        if each["language"] == language
-    )
-    return Faq(f"demo, {language}", language, tuple(found), asked)
+    asked = tuple(each for each in seed.read_questions(DEMO / "questions.jsonl") if each.language == language)
+    return Faq(f"demo, {language}", language, tuple(seed.read_articles(DEMO / "articles.jsonl")), asked)
 
 
 def demo_few(language: Language, phrasings: int) -> Faq:

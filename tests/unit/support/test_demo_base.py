@@ -10,8 +10,10 @@ import pytest
 from support.demo import build
 from support.demo.build import BaseError, check, draw_english
 from support.knowledge import Article, LabelledQuestion
+from support.seed import read_articles, read_questions
 
-ARTICLES, QUESTIONS = build.read_lines()
+ARTICLES = read_articles(build.HERE / "articles.jsonl")
+QUESTIONS = read_questions(build.HERE / "questions.jsonl")
 CARD = next(article for article in ARTICLES if article.article_id == "card_arrival")
 LATE = CARD.phrasings["zh"][0]
 
