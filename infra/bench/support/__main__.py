@@ -1,4 +1,4 @@
-"""`python -m infra.bench.support`: support's index at 10,000 and 500,000 phrasings, each in a process of its own.
+"""`python -m infra.bench.support`: support's index at 10,000 and 500,000 phrasings, each size in processes of its own.
 
 Vectors are drawn: this is the index alone, without an encoder, a network or a database.
 """
@@ -26,16 +26,17 @@ REPORT = Path("build/bench/support.json")
 def main() -> None:
     """Measures, prints, writes the report."""
     options = _parser().parse_args()
-    if options.phrasings and options.cold < 0:
-        print(asyncio.run(synthetic.cached(options.phrasings, options.cache)))  # noqa: T201
-        return
-    if options.phrasings:
-        print(json.dumps(asdict(asyncio.run(synthetic.measure(options.phrasings, options.cache, options.cold)))))  # noqa: T201
+    if options.cache is not None:
+        [phrasings] = options.phrasings
+        if options.cold is None:
+            print(asyncio.run(synthetic.cached(phrasings, options.cache)))  # noqa: T201
+        else:
+            print(json.dumps(asdict(asyncio.run(synthetic.measure(phrasings, options.cache, options.cold)))))  # noqa: T201
         return
     content: dict[str, Any] = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors",
         "load_before": os.getloadavg()[0],
-        "offline": [_measured(size) for size in SIZES],
+        "offline": [_measured(size) for size in options.phrasings],
     }
     for name in content["offline"][0]:
         print(f"{name:<28}" + "".join(f"{row[name]!s:>12}" for row in content["offline"]))  # noqa: T201
@@ -48,7 +49,7 @@ def _measured(size: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-m", "infra.bench.support", "--phrasings", str(size), "--cache", cache]
         environment = os.environ | {"PYTHONHASHSEED": "0"}  # texts have the same vectors in both processes
-        cold = _printed([*command, "--cold", "-1"], environment)
+        cold = _printed(command, environment)
         measured: dict[str, Any] = json.loads(_printed([*command, "--cold", cold], environment))
         return measured
 
@@ -60,11 +61,10 @@ def _printed(command: list[str], environment: dict[str, str]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.support", description=__doc__)
-    parser.add_argument(
-        "--phrasings", type=int, default=0, help="one size, in this process: what the others are run by"
-    )
-    parser.add_argument("--cache", type=Path, help="of that size's vectors")
-    parser.add_argument("--cold", type=float, default=-1.0, help="seconds that its start took without a cache")
+    parser.add_argument("--phrasings", type=int, nargs="+", default=SIZES, metavar="N", help="sizes of the index")
+    # What each size's two processes are given.
+    parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--cold", type=float, help=argparse.SUPPRESS)
     return parser
 
 
