@@ -12,9 +12,8 @@ import faiss
 import numpy as np
 
 from support.lexical import Int64Array
-from support.ports import Float32Array
+from support.ports import DIMENSIONS, Float32Array
 
-DIMENSIONS = 384
 BORROWED = 32
 """What the mean of everyday questions weighs beside a base's own phrasings, in phrasings."""
 FEW = 2_048

@@ -25,10 +25,9 @@ from encoders.text import Tokeniser
 from support import metrics
 from support.everyday import EVERYDAY
 from support.knowledge import Language
-from support.ports import Float32Array, ModelUnavailable
+from support.ports import DIMENSIONS, Float32Array, ModelUnavailable
 
 MODELS: Mapping[Language, str] = {"en": "encoder_en", "zh": "encoder_zh"}
-DIMENSIONS = 384
 ROWS = 8
 """Phrasings in a call: as many a second as with 32, and a question waits a quarter as long behind it."""
 CALLS = 2

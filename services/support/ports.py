@@ -13,6 +13,8 @@ from support.handoff import Handoff
 from support.knowledge import Article, KnowledgeBase, Language, Retrieved
 
 Float32Array = NDArray[np.float32]
+DIMENSIONS = 384
+"""Of every encoder's vectors."""
 
 
 class ModelUnavailable(Exception):

@@ -18,8 +18,9 @@ from encoders.text import Tokens
 from support import reranking
 from support.calibration import Calibrations
 from support.corpus import Bases, CorpusKeeper
-from support.encoding import DIMENSIONS, InferenceEncoder, VectorCache
+from support.encoding import InferenceEncoder, VectorCache
 from support.knowledge import LANGUAGES, Article, KnowledgeBase, Language
+from support.ports import DIMENSIONS
 from support.retrieval import HybridRetriever
 
 PHRASINGS_AN_ARTICLE = 20

@@ -10,9 +10,9 @@ import numpy as np
 from encoders.bench import Run, run_of, session
 from encoders.build import MODEL_FILE
 from encoders.text import Tokeniser
-from support.encoding import DIMENSIONS, LENGTHS_OF, MODELS, ROWS, VectorCache, VectorFile, rounded
+from support.encoding import LENGTHS_OF, MODELS, ROWS, VectorCache, VectorFile, rounded
 from support.knowledge import Language
-from support.ports import Float32Array, ModelUnavailable
+from support.ports import DIMENSIONS, Float32Array, ModelUnavailable
 
 
 class InProcessEncoder:
