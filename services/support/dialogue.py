@@ -23,6 +23,7 @@ from support.conversation import (
     Versions,
     no_conversation,
 )
+from support.courtesy import courtesy
 from support.decision import Decision, Thresholds, combine, decide
 from support.feedback import Feedback
 from support.follow_up import is_follow_up
@@ -177,6 +178,8 @@ class Dialogue:
         """Retrieves, decides, and says what was decided."""
         if not read(question.text, language).says_something:
             return Move(Outcome.OUT_OF_SCOPE, wording.no_words(language))
+        if (polite := courtesy(question.text)) is not None:
+            return Move(Outcome.OUT_OF_SCOPE, wording.in_kind(polite, language))
         context = conversation.topic if is_follow_up(question.text) else ""
         retrieved = await self._retrieve(question.text, context, asked, conversation, language)
         stages.taken.extend(retrieved.stages)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from support.courtesy import Courtesy
 from support.handoff import Handoff, HandoffReason, HandoffState
 from support.knowledge import LANGUAGES, Article, Language
 
@@ -25,6 +26,17 @@ _NONE_FITS: dict[Language, str] = {
 _NO_WORDS: dict[Language, str] = {
     "en": "I can only read words. Tell me in a few of them what you would like to know.",
     "zh": "我只能看懂文字，请用几个字告诉我您想了解什么。",
+}
+_IN_KIND: dict[Courtesy, dict[Language, str]] = {
+    Courtesy.GREETING: {"en": "Hello! What would you like to know?", "zh": "您好！请问您想了解什么？"},
+    Courtesy.THANKS: {
+        "en": "You're welcome. If there is anything else, just ask.",
+        "zh": "不客气，还有别的问题可以随时问我。",
+    },
+    Courtesy.FAREWELL: {
+        "en": "Goodbye! If anything else comes up, just write again.",
+        "zh": "再见！以后有问题可以随时来问。",
+    },
 }
 _NO_LONGER_THERE: dict[Language, str] = {
     "en": "I'm sorry, that answer is no longer valid, and I have no other. If you would like a person, just say so.",
@@ -103,6 +115,11 @@ def none_fits(language: Language) -> str:
 def no_words(language: Language) -> str:
     """There is no word in what was said."""
     return _NO_WORDS[language]
+
+
+def in_kind(said: Courtesy, language: Language) -> str:
+    """A greeting is greeted, and so on."""
+    return _IN_KIND[said][language]
 
 
 def no_longer_there(language: Language) -> str:
