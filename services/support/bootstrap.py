@@ -31,8 +31,8 @@ from support.desk_store import DeskStore
 from support.desk_timers import DeskTimers
 from support.dialogue import Dialogue
 from support.encoding import MODELS, InferenceEncoder, VectorCache
-from support.events import FEEDBACK_GROUP, FEEDBACK_TOPIC, FeedbackLabels, KnowledgeFeed
-from support.feedback_store import FeedbackStore
+from support.events import FEEDBACK_GROUP, FeedbackLabels, KnowledgeFeed
+from support.feedback_store import FEEDBACK_TOPIC, FeedbackStore
 from support.knowledge import LANGUAGES, KnowledgeBase
 from support.knowledge_service import KnowledgeService
 from support.ports import ModelUnavailable

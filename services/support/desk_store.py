@@ -5,8 +5,8 @@ again, of what is there then.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -157,7 +157,8 @@ class DeskStore:
             async with asyncio.timeout(self._lookup_deadline), self._transaction() as connection:
                 row = (await connection.execute(_NEWEST, mine)).first()
         except TimeoutError as error:
-            raise Unavailable(DATABASE, f"no answer within {self._lookup_deadline:g} s", 2.0) from error
+            why = f"no answer within {self._lookup_deadline:g} s"
+            raise Unavailable(DATABASE, why, database.RETRY_AFTER_SECONDS) from error
         return None if row is None else _handoff(row)
 
     async def request(self, handoff: Handoff) -> Handoff:
@@ -319,10 +320,8 @@ class DeskStore:
             if len(rows) < BATCH:
                 return changed
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        async with database.transaction(self._engine, DATABASE) as connection:
-            yield connection
+    def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return database.transaction(self._engine, DATABASE)
 
 
 def _same(one: Table, other: Table) -> Any:

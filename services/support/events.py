@@ -11,12 +11,10 @@ from chassis.events import Event, PoisonMessage
 from support.articles import article_of
 from support.corpus import Bases, CorpusKeeper
 from support.knowledge import LANGUAGES, Article, KnowledgeBase, LabelledQuestion
+from support.said import MAX_QUESTION_CHARACTERS
 from support.store import DATABASE, label, question_values
 
-FEEDBACK_TOPIC = "support.feedback.v1"
-HANDOFFS_TOPIC = "support.handoffs.v1"
 FEEDBACK_GROUP = "support.feedback"
-MAX_QUESTION_CHARACTERS = 2_000
 
 _log = logs.logger(__name__)
 _labels = telemetry.meter("casebook.support.feedback").create_counter(

@@ -71,9 +71,7 @@ class Handoff:
         if self.state is HandoffState.REQUESTED:
             raise FailedPrecondition(self._name, "it is not announced to the customer yet; try again in a moment")
         self._refuse_when_resolved()
-        holder = self._holder(now)
-        if holder not in ("", agent):
-            raise Conflict("hand-off", self.handoff_id, f"{holder} has it until {self._lease_end}")
+        self._refuse_another(agent, now)
         return self._changed(state=HandoffState.CLAIMED, claimed_by=agent, lease_until=now + lease)
 
     def released(self, agent: str, now: datetime) -> "Handoff":
@@ -81,9 +79,7 @@ class Handoff:
         self._refuse_when_resolved()
         if self.state is not HandoffState.CLAIMED:
             return self
-        holder = self._holder(now)
-        if holder not in ("", agent):
-            raise Conflict("hand-off", self.handoff_id, f"{holder} has it until {self._lease_end}")
+        self._refuse_another(agent, now)
         return self._queued()
 
     def expired(self, now: datetime) -> "Handoff":
@@ -102,10 +98,8 @@ class Handoff:
     def answerable_by(self, agent: str, now: datetime) -> None:
         """Checks that the agent has it now. Raises Conflict, naming who has it, FailedPrecondition where nobody has."""
         self._refuse_when_resolved()
-        holder = self._holder(now)
-        if holder and holder != agent:
-            raise Conflict("hand-off", self.handoff_id, f"{holder} has it until {self._lease_end}")
-        if not holder:
+        self._refuse_another(agent, now)
+        if not self._holder(now):
             ended = f"the lease of {self.claimed_by} ended at {self._lease_end}" if self.claimed_by else "nobody has it"
             raise FailedPrecondition(self._name, f"{ended}: claim it first")
 
@@ -119,6 +113,11 @@ class Handoff:
 
     def _changed(self, **changes: object) -> "Handoff":
         return replace(self, revision=self.revision + 1, **changes)  # type: ignore[arg-type]
+
+    def _refuse_another(self, agent: str, now: datetime) -> None:
+        holder = self._holder(now)
+        if holder not in ("", agent):
+            raise Conflict("hand-off", self.handoff_id, f"{holder} has it until {self._lease_end}")
 
     def _refuse_when_resolved(self) -> None:
         if self.state is HandoffState.RESOLVED:

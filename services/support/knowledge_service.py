@@ -13,6 +13,7 @@ from support.articles import article_message, checked_article, checked_articles,
 from support.corpus import Bases, CorpusKeeper
 from support.knowledge import Article, KnowledgeBase, LabelledQuestion
 from support.language import detect
+from support.said import MAX_QUESTION_CHARACTERS
 from support.store import Draft, Store
 
 MAX_ARTICLES = 500
@@ -20,7 +21,6 @@ MAX_PAGE_BYTES = 3_000_000
 """A page of large articles ends early: a gRPC message takes 4 MiB, and one article at most 0.9 MB."""
 DEFAULT_ARTICLES = 100
 MAX_QUESTIONS = 1_000
-MAX_QUESTION_CHARACTERS = 2_000
 MAX_DRAFTS = 100
 DEFAULT_DRAFTS = 50
 MAX_REASON_CHARACTERS = 500

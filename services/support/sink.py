@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from casebook.support.v1 import desk_pb2, events_pb2, support_pb2
 from chassis.sink import Table
-from support.events import FEEDBACK_TOPIC, HANDOFFS_TOPIC
+from support.desk_store import HANDOFF_TOPIC
+from support.feedback_store import FEEDBACK_TOPIC
 
 _TIME = pa.timestamp("us", tz="UTC")
 _FEEDBACK = (
@@ -120,5 +121,5 @@ def _name(enumeration: Any, value: int, prefix: str) -> str:
 
 TABLES: Mapping[str, Table] = {
     FEEDBACK_TOPIC: Table(events_pb2.FeedbackGiven, _FEEDBACK, _feedback_row),
-    HANDOFFS_TOPIC: Table(events_pb2.HandoffChanged, _HANDOFF, _handoff_row),
+    HANDOFF_TOPIC: Table(events_pb2.HandoffChanged, _HANDOFF, _handoff_row),
 }

@@ -18,8 +18,6 @@ from encoders.training.measures import Int64Array
 
 SHOTS = 10
 SHOT_SEEDS = (0, 1, 2)
-OUT_OF_SCOPE_WEIGHT = 5.0
-"""Of a validation query out of scope beside one in scope, when the threshold is chosen: there are 100 beside 3,000."""
 REGULARISATION = 10.0
 """C of the logistic regression, as in the floors. Not tuned."""
 FAQ_QUERIES = 6_000
@@ -122,7 +120,9 @@ def clinc150(encode: Encode, clinc: Clinc150) -> list[Measured]:
         ("logistic regression", np.split(_probabilities(index, groups, np.concatenate(parts)), _ends(parts))),
     ):
         validation, out_validation, test, out_test = scores
-        threshold = chosen_threshold(validation, wanted, out_validation)
+        threshold = measures.best_threshold(
+            validation.max(axis=1), validation.argmax(axis=1) == wanted, out_validation.max(axis=1)
+        )
         right = (test.argmax(axis=1) == targets) & (test.max(axis=1) >= threshold)
         refused = out_test.max(axis=1) < threshold
         area = measures.auroc(test.max(axis=1), out_test.max(axis=1))
@@ -132,15 +132,6 @@ def clinc150(encode: Encode, clinc: Clinc150) -> list[Measured]:
             Measured("CLINC150", f"{method}: out-of-scope recall", len(out_test), float(refused.mean()), 0.712),
         ]
     return results
-
-
-def chosen_threshold(scores: Float32Array, targets: Int64Array, outside: Float32Array) -> float:
-    """The threshold with the best validation accuracy, a query out of scope counting OUT_OF_SCOPE_WEIGHT."""
-    best, right = scores.max(axis=1), scores.argmax(axis=1) == targets
-    top = outside.max(axis=1)
-    candidates = np.unique(np.concatenate([best, top]))
-    gained = [(right & (best >= each)).sum() + OUT_OF_SCOPE_WEIGHT * (top < each).sum() for each in candidates]
-    return float(candidates[int(np.argmax(gained))])
 
 
 def chinese(encode: Encode, folder: Path) -> list[Measured]:
@@ -157,14 +148,8 @@ def chinese(encode: Encode, folder: Path) -> list[Measured]:
 def pair_measures(encode: Encode, name: str, pairs: Pairs, floor: float) -> list[Measured]:
     """Spearman's correlation of cosines with the labels; centred by the mean of all questions of the set as well."""
     one, other = encode(pairs.first), encode(pairs.second)
-    raw = measures.spearman((one * other).sum(axis=1), pairs.same)
-    mean = np.concatenate([one, other]).mean(axis=0)
-    one, other = unit(one - mean), unit(other - mean)
-    centred = measures.spearman((one * other).sum(axis=1), pairs.same)
-    return [
-        Measured(name, "Spearman", len(pairs), raw, floor),
-        Measured(name, "Spearman, mean-centred", len(pairs), centred, floor),
-    ]
+    values = measures.pair_correlations(one, other, pairs.same)
+    return [Measured(name, measure, len(pairs), value, floor) for measure, value in values.items()]
 
 
 def faq(encode: Encode, name: str, pairs: Pairs, askable: set[str]) -> list[Measured]:
@@ -175,7 +160,7 @@ def faq(encode: Encode, name: str, pairs: Pairs, askable: set[str]) -> list[Meas
     questions, numbers = faq_base(pairs)
     places = np.array([place for place, question in enumerate(questions) if question in askable][:FAQ_QUERIES])
     vectors = encode(questions)
-    vectors = unit(vectors - vectors.mean(axis=0))
+    vectors = measures.unit(vectors - vectors.mean(axis=0))
     scores = np.concatenate([_without_itself(vectors, numbers, part) for part in np.array_split(places, 20)])
     return [
         Measured(name, f"R@{count}", len(places), measures.recall_at(scores, numbers[places], count), floor)
@@ -203,12 +188,6 @@ def numbered(known: Sequence[str], asked: Sequence[str]) -> tuple[Int64Array, In
     return np.array([numbers[each] for each in known]), np.array([numbers[each] for each in asked])
 
 
-def unit(vectors: Float32Array) -> Float32Array:
-    """The same directions, of length 1."""
-    result: Float32Array = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return result
-
-
 def table(results: Mapping[str, Sequence[Measured]]) -> str:
     """Lines of measures, a column for each version."""
     versions = list(results)
@@ -217,8 +196,15 @@ def table(results: Mapping[str, Sequence[Measured]]) -> str:
         first = lines[0]
         floor = "" if first.floor is None else f"{first.floor:.4f}"
         rows.append([first.data, first.measure, f"{first.n:,}", floor, *(f"{line.value:.4f}" for line in lines)])
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of as many cells each, in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _without_itself(vectors: Float32Array, groups: Int64Array, places: Int64Array) -> Float32Array:

@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 from encoders.bert import Float32Array
 
 Int64Array = NDArray[np.int64]
+FloatArray = NDArray[np.float32] | NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 QUERIES_AT_ONCE = 512
+OUT_OF_SCOPE_WEIGHT = 5.0
+"""Of a validation query out of scope beside one in scope, when the threshold is chosen: there are 100 beside 3,000."""
 
 
 def group_scores(queries: Float32Array, index: Float32Array, groups: Int64Array, nearest: int = 1) -> Float32Array:
@@ -50,6 +54,45 @@ def auroc(inside: Float32Array, outside: Float32Array) -> float:
 def spearman(scores: Float32Array, labels: Sequence[bool]) -> float:
     """Spearman's rank correlation, ties ranked by their mean."""
     return float(np.corrcoef(_ranks(scores), _ranks(np.array(labels, np.float32)))[0, 1])
+
+
+def unit(vectors: Float32Array) -> Float32Array:
+    """The same directions, of length 1."""
+    result: Float32Array = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return result
+
+
+def pair_correlations(one: Float32Array, other: Float32Array, same: Sequence[bool]) -> dict[str, float]:
+    """Spearman's correlation of pairs' cosines with the labels: raw, and by vectors less the mean of all of them.
+
+    Args:
+        one: float32 [pairs, dimensions], of length 1.
+        other: the same.
+        same: of each pair, whether both ask the same.
+
+    """
+    mean = np.concatenate([one, other]).mean(axis=0)
+    centred = unit(one - mean) * unit(other - mean)
+    return {
+        "Spearman": spearman((one * other).sum(axis=1), same),
+        "Spearman, mean-centred": spearman(centred.sum(axis=1), same),
+    }
+
+
+def best_threshold(scores: FloatArray, right: BoolArray, outside: FloatArray) -> float:
+    """The score from which to answer with the most right: one answered rightly, or, for `OUT_OF_SCOPE_WEIGHT`, one out
+    of scope that is not answered. Of equally good ones the greatest; at most the greatest score.
+
+    Args:
+        scores: [in scope], of the best answer.
+        right: bool [in scope], whether that is the right one.
+        outside: [out of scope], of the best answer.
+
+    """
+    every = np.concatenate([scores, outside])
+    gain = np.concatenate([right.astype(np.float64), np.full(len(outside), -OUT_OF_SCOPE_WEIGHT)])
+    candidates, place = np.unique(-every, return_inverse=True)
+    return -float(candidates[int(np.cumsum(np.bincount(place, gain)).argmax())])
 
 
 def _ranks(values: Float32Array) -> NDArray[np.float64]:

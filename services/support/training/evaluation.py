@@ -10,20 +10,17 @@ import numpy as np
 
 from encoders.training import data, measures
 from encoders.training.data import DataError, Pairs
+from encoders.training.evaluation import SHOT_SEEDS, SHOTS, aligned
 from support import calibration
 from support.calibration import Calibration, Example, Float64Array, Way
 from support.encoding import MODELS
 from support.knowledge import Candidate, LabelledQuestion, Language, Retrieved
-from support.ports import Float32Array
 from support.reranking import Reranker
 from support.training import sets
 from support.training.in_process import InProcessEncoder
 from support.training.sets import Faq
 from support.training.workbench import Workbench
 
-OUT_OF_SCOPE_WEIGHT = 5.0
-"""Of a validation question out of scope beside one in scope, when the threshold is chosen: there are 100 beside
-3,000."""
 TARGET_RISK = 0.02
 LEGS: Mapping[str, Callable[[Candidate], float]] = {
     "BM25": lambda each: each.scores.lexical,
@@ -97,10 +94,10 @@ async def banking77(setting: Setting) -> list[Measured]:
 async def few_shot(setting: Setting) -> list[Measured]:
     """Ten phrasings of each intent; the mean of three draws."""
     values = []
-    for seed in sets.SHOT_SEEDS:
+    for seed in SHOT_SEEDS:
         faq = sets.banking77_few(setting.folder, seed)
         values.append(recall(await setting.asked(faq), faq.questions, "hybrid", 1))
-    name = f"banking77, {sets.SHOTS} phrasings an intent, mean of {len(values)} draws"
+    name = f"banking77, {SHOTS} phrasings an intent, mean of {len(values)} draws"
     return [setting.line(name, "hybrid accuracy", len(faq.questions), float(np.mean(values)), ".854", ".87")]
 
 
@@ -199,12 +196,8 @@ async def spearman(setting: Setting, name: str, pairs: Pairs, floor: str, reach:
     """Of the cosines of pairs, by vectors less their mean, with whether both ask the same."""
     one, _ = await setting.encoder.encode(pairs.first, "zh")
     another, _ = await setting.encoder.encode(pairs.second, "zh")
-    mean = np.concatenate([one, another]).mean(axis=0)
-    lines = []
-    for how, (a, b) in {"": (one, another), ", mean-centred": (_unit(one - mean), _unit(another - mean))}.items():
-        value = measures.spearman((a * b).sum(axis=1), pairs.same)
-        lines.append(setting.line(name, f"Spearman{how}", len(pairs), value, floor, reach))
-    return lines
+    values = measures.pair_correlations(one, another, pairs.same)
+    return [setting.line(name, measure, len(pairs), value, floor, reach) for measure, value in values.items()]
 
 
 ENGLISH: Sequence[Callable[[Setting], Awaitable[list[Measured]]]] = (banking77, few_shot, clinc150, scifact, demo)
@@ -255,19 +248,21 @@ def outcomes(found: Sequence[Retrieved], questions: Sequence[LabelledQuestion]) 
 
 
 def best_threshold(known: Outcomes) -> float:
-    """The one with the most right, a question out of scope counting `OUT_OF_SCOPE_WEIGHT`."""
-    order = np.argsort(-known.logits, kind="stable")
-    gained = np.cumsum(np.where(known.in_scope, known.right, 0.0)[order])
-    refused = OUT_OF_SCOPE_WEIGHT * ((~known.in_scope).sum() - np.cumsum(~known.in_scope[order]))
-    return float(known.logits[order][int((gained + refused).argmax())])
+    """The logit from which to answer with the most right: see `measures.best_threshold`."""
+    inside = known.in_scope
+    return measures.best_threshold(known.logits[inside], known.right[inside], known.logits[~inside])
 
 
 def coverage_at(seen: Outcomes, risk: float) -> float:
-    """The greatest share of in-scope questions that is answered with so many wrong ones among all answers."""
-    order = np.argsort(-seen.logits, kind="stable")
-    wrong = np.cumsum(~seen.right[order]) / np.arange(1, len(order) + 1)
-    covered = np.cumsum(seen.in_scope[order]) / seen.in_scope.sum()
-    return float(covered[wrong <= risk].max(initial=0.0))
+    """The greatest share of in-scope questions that is answered with so many wrong ones among all answers.
+
+    Questions that tie are answered together, or not at all.
+    """
+    _, place = np.unique(-seen.logits, return_inverse=True)
+    answered, wrong, covered = (
+        np.cumsum(np.bincount(place, each)) for each in (np.ones(len(place)), ~seen.right, seen.in_scope)
+    )
+    return float(covered[wrong <= risk * answered].max(initial=0.0) / seen.in_scope.sum())
 
 
 def area(seen: Outcomes) -> float:
@@ -309,12 +304,4 @@ def table(lines: Sequence[Measured]) -> str:
         [each.data, each.measure, f"{each.n:,}", each.floor, each.reach, each.encoder, f"{each.value:.4f}"]
         for each in lines
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
-def _unit(vectors: Float32Array) -> Float32Array:
-    unit: Float32Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
+    return aligned(rows)

@@ -12,12 +12,11 @@ from pathlib import Path
 
 from encoders.training import data
 from encoders.training.data import DataError, Pairs, Phrasings
+from encoders.training.evaluation import SHOTS
 from support import seed
 from support.knowledge import Article, LabelledQuestion, Language
 from support.settings import DEMO
 
-SHOTS = 10
-SHOT_SEEDS = (0, 1, 2)
 FOLDS = 10
 """Questions of a group that are asked at most, each of a base that lacks it."""
 MOST_QUESTIONS = 6_000

@@ -168,10 +168,9 @@ def test_the_rank_measures_agree_with_counting_pairs() -> None:
 
 
 def test_the_threshold_is_where_most_validation_queries_are_answered_right() -> None:
-    scores = np.array([[0.9, 0], [0.8, 0], [0, 0.3]], np.float32)
-    assert evaluation.chosen_threshold(scores, np.array([0, 0, 1]), np.array([[0.5, 0.2]], np.float32)) == np.float32(
-        0.8
-    )
+    scores, right = np.array([0.9, 0.8, 0.3, 0.7]), np.array([True, True, True, False])
+    assert measures.best_threshold(scores, right, np.array([0.5])) == 0.8
+    assert measures.best_threshold(scores, right, np.array([0.1])) == 0.3
 
 
 def test_a_question_of_a_base_finds_its_group_by_another_one() -> None:

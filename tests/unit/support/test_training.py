@@ -140,3 +140,12 @@ def test_a_threshold_and_a_coverage():
     assert evaluation.coverage_at(seen, 0.0) == pytest.approx(2 / 3)
     assert evaluation.coverage_at(seen, 0.25) == 1.0
     assert evaluation.area(seen) == pytest.approx(5 / 6)
+
+
+def test_questions_that_tie_are_answered_together():
+    right = np.array([True, True, True, False])
+    seen = Outcomes(np.array([12.0, 5.0, 5.0, 5.0]), right, right)
+
+    assert evaluation.coverage_at(seen, 0.0) == pytest.approx(1 / 3)
+    assert evaluation.coverage_at(seen, 0.25) == 1.0
+    assert evaluation.best_threshold(seen) == 12.0
