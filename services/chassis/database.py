@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -52,10 +52,13 @@ def transaction_blocking(engine: Engine, database: str) -> Iterator[Connection]:
 
 @contextmanager
 def answering(database: str) -> Iterator[None]:
-    """Turns what PostgreSQL fails with into Unavailable; a row that it refuses is the caller's fault and stays."""
+    """Turns what PostgreSQL fails with into Unavailable.
+
+    A row that it refuses is the caller's fault and stays; so does a statement that it refuses, which no retry mends.
+    """
     try:
         yield
-    except (DataError, IntegrityError):
+    except (DataError, IntegrityError, ProgrammingError):
         raise
     except (DBAPIError, PoolTimeout, OSError) as error:
         # Addresses and users are for the log: the error's text goes to whoever called.

@@ -89,6 +89,15 @@ HANDOFF_TURNS = Table(
     Column("at", DateTime(timezone=True), nullable=False),
 )
 
+def _written_out(*states: str) -> Any:
+    """States for an `in_`, as they are and not as parameters.
+
+    Once PostgreSQL plans a statement for any parameter it no longer knows that these rows are in a partial index: it
+    reads the table, and refuses an ON CONFLICT that names one.
+    """
+    return bindparam(None, states, expanding=True, literal_execute=True)
+
+
 _SUMMARY = TypeAdapter(Summary)
 _CHANGING = ("state", "claimed_by", "lease_until", "resolved_at", "resolution", "draft_id", "revision")
 
@@ -105,7 +114,7 @@ def _placed() -> Select[Any]:
         .select_from(others)
         .where(
             others.c.tenant == HANDOFFS.c.tenant,
-            others.c.state.in_(WAITING),
+            others.c.state.in_(_written_out(*WAITING)),
             tuple_(others.c.requested_at, others.c.handoff_id)
             <= tuple_(HANDOFFS.c.requested_at, HANDOFFS.c.handoff_id),
         )
@@ -169,7 +178,7 @@ class DeskStore:
         values |= {"summary": _SUMMARY.dump_python(handoff.summary, mode="json")} | _state(handoff)
         added = postgresql.insert(HANDOFFS).values(values)
         added = added.on_conflict_do_nothing(
-            index_elements=["tenant", "conversation_id"], index_where=HANDOFFS.c.state != HandoffState.RESOLVED.value
+            index_elements=["tenant", "conversation_id"], index_where=HANDOFFS.c.state.in_(_written_out(*OPEN))
         )
         for _ in range(ATTEMPTS):
             async with self._transaction() as connection:
@@ -207,7 +216,7 @@ class DeskStore:
     ) -> Sequence[Handoff]:
         """Oldest first; without `states` those that are open, without `knowledge_base` those of every one."""
         wanted = [each.value for each in states] or OPEN
-        found = _placed().where(HANDOFFS.c.tenant == tenant, HANDOFFS.c.state.in_(wanted))
+        found = _placed().where(HANDOFFS.c.tenant == tenant, HANDOFFS.c.state.in_(_written_out(*wanted)))
         if knowledge_base:
             found = found.where(HANDOFFS.c.knowledge_base == knowledge_base)
         async with self._transaction() as connection:
@@ -278,19 +287,19 @@ class DeskStore:
 
     async def expire_leases(self, now: datetime) -> int:
         """Queues again what nobody has any more; says how many."""
-        ended = (HANDOFFS.c.state == HandoffState.CLAIMED.value) & (HANDOFFS.c.lease_until <= now)
+        ended = HANDOFFS.c.state.in_(_written_out(HandoffState.CLAIMED.value)) & (HANDOFFS.c.lease_until <= now)
         return await self._change_due(ended, lambda handoff: handoff.expired(now))
 
     async def queue_unannounced(self, now: datetime) -> int:
         """Queues what was recorded and never announced, since whoever recorded it has died; says how many."""
-        forgotten = (HANDOFFS.c.state == HandoffState.REQUESTED.value) & (
+        forgotten = HANDOFFS.c.state.in_(_written_out(HandoffState.REQUESTED.value)) & (
             HANDOFFS.c.requested_at <= now - ANNOUNCED_WITHIN
         )
         return await self._change_due(forgotten, Handoff.announced)
 
     async def forget(self, older_than: datetime) -> int:
         """Deletes what was resolved before, with all that was said, and the verdicts given before; says how many."""
-        resolved = (HANDOFFS.c.state == HandoffState.RESOLVED.value) & (HANDOFFS.c.resolved_at < older_than)
+        resolved = HANDOFFS.c.state.in_(_written_out(HandoffState.RESOLVED.value)) & (HANDOFFS.c.resolved_at < older_than)
         async with self._transaction() as connection:
             forgotten = await connection.execute(delete(HANDOFFS).where(resolved).returning(HANDOFFS.c.handoff_id))
             await connection.execute(delete(TURN_FEEDBACK).where(TURN_FEEDBACK.c.given_at < older_than))
@@ -300,7 +309,7 @@ class DeskStore:
         """The queue of each tenant that has one."""
         waiting = func.count().filter(HANDOFFS.c.state.in_(WAITING))
         oldest = func.min(HANDOFFS.c.requested_at).filter(HANDOFFS.c.state.in_(WAITING))
-        found = select(HANDOFFS.c.tenant, waiting, func.count(), oldest).where(HANDOFFS.c.state.in_(OPEN))
+        found = select(HANDOFFS.c.tenant, waiting, func.count(), oldest).where(HANDOFFS.c.state.in_(_written_out(*OPEN)))
         async with self._transaction() as connection:
             rows = await connection.execute(found.group_by(HANDOFFS.c.tenant))
             return [Queue(tenant, some, every - some, since) for tenant, some, every, since in rows]

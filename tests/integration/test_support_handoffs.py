@@ -348,6 +348,13 @@ async def test_a_person_who_is_asked_for_again_and_again_is_asked_for_once(desk)
     assert len(said_once) == 4
 
 
+async def test_every_hand_off_of_many_on_one_connection_is_recorded(desk):
+    # PostgreSQL plans a statement for any parameter from about its tenth run on.
+    handoffs = [await desk.handed_over() for _ in range(15)]
+
+    assert [each.position for each in handoffs] == list(range(1, 16))
+
+
 async def test_those_who_wait_move_up(desk):
     waiting = [await desk.handed_over() for _ in range(3)]
     assert [each.position for each in waiting] == [1, 2, 3]
