@@ -203,7 +203,7 @@ class Store:
 
     async def drafts(self, base: KnowledgeBase, limit: int) -> list[Draft]:
         """Those that nobody has decided on, oldest first."""
-        open_ones = select(DRAFTS).where(_mine(DRAFTS, base), DRAFTS.c.state == "proposed")
+        open_ones = select(DRAFTS).where(_mine(DRAFTS, base), DRAFTS.c.state == literal_column("'proposed'"))
         async with self._transaction() as connection:
             rows = await connection.execute(open_ones.order_by(DRAFTS.c.proposed_at, DRAFTS.c.draft_id).limit(limit))
             return [_draft(row) for row in rows]
