@@ -21,14 +21,14 @@ class ChineseRecipe:
     `held_out`: the share of the question groups of each set that validates.
     """
 
-    low_rank: LowRank = field(default_factory=lambda: LowRank(layers=4))
+    low_rank: LowRank = field(default_factory=lambda: LowRank(layers=6))
     temperature: float = 0.05
     ranking: float = 0.0
     ranking_temperature: float = 0.05
     held_out: float = 0.1
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            epochs=6, batch_size=64, learning_rate=5e-4, weight_decay=0.01, warmup_steps=50, patience=2
+            epochs=4, batch_size=64, learning_rate=2e-4, weight_decay=0.01, warmup_steps=50, patience=2
         )
     )
 

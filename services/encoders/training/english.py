@@ -27,7 +27,7 @@ class EnglishRecipe:
     and `strangers` texts out of scope. `held_out`: the share of each of CLINC150's intents that validates.
     """
 
-    low_rank: LowRank = field(default_factory=LowRank)
+    low_rank: LowRank = field(default_factory=lambda: LowRank(layers=6))
     phrasings: int = 4
     neighbours: int = 3
     hard: int = 12
@@ -36,7 +36,7 @@ class EnglishRecipe:
     held_out: float = 0.1
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
-            epochs=8, batch_size=8, learning_rate=1e-3, weight_decay=0.01, warmup_steps=50, patience=3
+            epochs=5, batch_size=8, learning_rate=5e-4, weight_decay=0.01, warmup_steps=50, patience=2
         )
     )
 
