@@ -76,7 +76,10 @@ class Adapted(nn.Module):
     """The encoder. Its state is the low-rank maps alone: the frozen weights are no part of a checkpoint."""
 
     def __init__(self, bert: Bert, how: LowRank) -> None:
+        """Raises ValueError where more layers are to be adapted than there are."""
         super().__init__()
+        if how.layers > bert.layers:
+            raise ValueError(f"layers: {how.layers} are to be adapted, the encoder has {bert.layers}")
         self.heads, self.epsilon, self.layers = bert.heads, bert.epsilon, bert.layers
         self.frozen_layers = self.layers - how.layers
         for name, array in bert.tensors.items():

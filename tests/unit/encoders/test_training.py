@@ -161,6 +161,11 @@ def test_recall_counts_a_tie_for_its_share() -> None:
     assert measures.recall_at(scores, targets, 3) == 1
 
 
+def test_more_layers_than_there_are_cannot_be_adapted() -> None:
+    with pytest.raises(ValueError, match="layers: 3 are to be adapted, the encoder has 2"):
+        Adapted(tiny_bert(layers=2), replace(HOW, layers=3))
+
+
 def test_the_rank_measures_agree_with_counting_pairs() -> None:
     inside, outside = np.array([0.9, 0.5, 0.5], np.float32), np.array([0.5, 0.1], np.float32)
     assert measures.auroc(inside, outside) == pytest.approx((2 + 1.5 + 1.5) / 6)
