@@ -18,6 +18,7 @@ from support.conversation import Speaker, Turn
 from support.desk_store import DeskStore, Resolution
 from support.handoff import Handoff, HandoffState
 from support.knowledge import Article, KnowledgeBase
+from support.language import detect
 from support.messages import STATES, handoff_message, turn_message
 from support.ports import Articles
 from support.said import MAX_REPLY_CHARACTERS, checked_text
@@ -127,18 +128,24 @@ class DeskService(DeskServiceServicer):
 
 
 def drafted(message: knowledge_pb2.Article, handoff: Handoff, resolution: str) -> Article:
-    """The proposed article; what it lacks is filled in from the conversation. Raises InvalidField."""
+    """The proposed article; what it lacks is filled in from the conversation, each text under its own language.
+
+    A follow-up is a phrasing behind the question that it follows: alone it could follow anything.
+
+    Raises InvalidField.
+    """
     draft = knowledge_pb2.Article()
     draft.CopyFrom(message)
-    language, question = handoff.summary.language, handoff.summary.question.strip()
+    question, evidence = handoff.summary.question.strip(), handoff.summary.evidence
+    phrasing = f"{evidence.context} {question}" if evidence is not None and evidence.context else question
     if not draft.article_id:
         draft.article_id = f"handoff-{handoff.handoff_id}"
     if not draft.title.en and not draft.title.zh:
-        setattr(draft.title, language, question[:MAX_TITLE_CHARACTERS])
+        setattr(draft.title, detect(phrasing), phrasing[:MAX_TITLE_CHARACTERS])
     if not draft.answer.en and not draft.answer.zh:
-        setattr(draft.answer, language, resolution)
+        setattr(draft.answer, detect(resolution), resolution)
     if not draft.phrasings.en and not draft.phrasings.zh:
-        getattr(draft.phrasings, language).append(question[:MAX_PHRASING_CHARACTERS])
+        getattr(draft.phrasings, detect(phrasing)).append(phrasing[:MAX_PHRASING_CHARACTERS])
     return replace(checked_article(draft, "draft"), revision=0)
 
 

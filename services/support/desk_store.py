@@ -89,13 +89,14 @@ HANDOFF_TURNS = Table(
     Column("at", DateTime(timezone=True), nullable=False),
 )
 
-def _written_out(*states: str) -> Any:
-    """States for an `in_`, as they are and not as parameters.
+
+def _is(*states: str, of: Any = HANDOFFS) -> Any:
+    """The condition that a hand-off is in one of these states, which are written out and no parameters.
 
     Once PostgreSQL plans a statement for any parameter it no longer knows that these rows are in a partial index: it
     reads the table, and refuses an ON CONFLICT that names one.
     """
-    return bindparam(None, states, expanding=True, literal_execute=True)
+    return of.c.state.in_(bindparam(None, states, expanding=True, literal_execute=True))
 
 
 _SUMMARY = TypeAdapter(Summary)
@@ -114,13 +115,13 @@ def _placed() -> Select[Any]:
         .select_from(others)
         .where(
             others.c.tenant == HANDOFFS.c.tenant,
-            others.c.state.in_(_written_out(*WAITING)),
+            _is(*WAITING, of=others),
             tuple_(others.c.requested_at, others.c.handoff_id)
             <= tuple_(HANDOFFS.c.requested_at, HANDOFFS.c.handoff_id),
         )
         .scalar_subquery()
     )
-    return select(*HANDOFFS.c, case((HANDOFFS.c.state.in_(WAITING), before), else_=0).label("position"))
+    return select(*HANDOFFS.c, case((_is(*WAITING), before), else_=0).label("position"))
 
 
 # Built once: building it takes longer than asking it.
@@ -177,9 +178,7 @@ class DeskStore:
         values |= {"reason": handoff.reason.value, "requested_at": handoff.requested_at}
         values |= {"summary": _SUMMARY.dump_python(handoff.summary, mode="json")} | _state(handoff)
         added = postgresql.insert(HANDOFFS).values(values)
-        added = added.on_conflict_do_nothing(
-            index_elements=["tenant", "conversation_id"], index_where=HANDOFFS.c.state.in_(_written_out(*OPEN))
-        )
+        added = added.on_conflict_do_nothing(index_elements=["tenant", "conversation_id"], index_where=_is(*OPEN))
         for _ in range(ATTEMPTS):
             async with self._transaction() as connection:
                 if (await connection.execute(added.returning(HANDOFFS.c.handoff_id))).first() is not None:
@@ -216,7 +215,7 @@ class DeskStore:
     ) -> Sequence[Handoff]:
         """Oldest first; without `states` those that are open, without `knowledge_base` those of every one."""
         wanted = [each.value for each in states] or OPEN
-        found = _placed().where(HANDOFFS.c.tenant == tenant, HANDOFFS.c.state.in_(_written_out(*wanted)))
+        found = _placed().where(HANDOFFS.c.tenant == tenant, _is(*wanted))
         if knowledge_base:
             found = found.where(HANDOFFS.c.knowledge_base == knowledge_base)
         async with self._transaction() as connection:
@@ -287,19 +286,17 @@ class DeskStore:
 
     async def expire_leases(self, now: datetime) -> int:
         """Queues again what nobody has any more; says how many."""
-        ended = HANDOFFS.c.state.in_(_written_out(HandoffState.CLAIMED.value)) & (HANDOFFS.c.lease_until <= now)
+        ended = _is(HandoffState.CLAIMED.value) & (HANDOFFS.c.lease_until <= now)
         return await self._change_due(ended, lambda handoff: handoff.expired(now))
 
     async def queue_unannounced(self, now: datetime) -> int:
         """Queues what was recorded and never announced, since whoever recorded it has died; says how many."""
-        forgotten = HANDOFFS.c.state.in_(_written_out(HandoffState.REQUESTED.value)) & (
-            HANDOFFS.c.requested_at <= now - ANNOUNCED_WITHIN
-        )
+        forgotten = _is(HandoffState.REQUESTED.value) & (HANDOFFS.c.requested_at <= now - ANNOUNCED_WITHIN)
         return await self._change_due(forgotten, Handoff.announced)
 
     async def forget(self, older_than: datetime) -> int:
         """Deletes what was resolved before, with all that was said, and the verdicts given before; says how many."""
-        resolved = HANDOFFS.c.state.in_(_written_out(HandoffState.RESOLVED.value)) & (HANDOFFS.c.resolved_at < older_than)
+        resolved = _is(HandoffState.RESOLVED.value) & (HANDOFFS.c.resolved_at < older_than)
         async with self._transaction() as connection:
             forgotten = await connection.execute(delete(HANDOFFS).where(resolved).returning(HANDOFFS.c.handoff_id))
             await connection.execute(delete(TURN_FEEDBACK).where(TURN_FEEDBACK.c.given_at < older_than))
@@ -307,9 +304,9 @@ class DeskStore:
 
     async def queues(self) -> list[Queue]:
         """The queue of each tenant that has one."""
-        waiting = func.count().filter(HANDOFFS.c.state.in_(WAITING))
-        oldest = func.min(HANDOFFS.c.requested_at).filter(HANDOFFS.c.state.in_(WAITING))
-        found = select(HANDOFFS.c.tenant, waiting, func.count(), oldest).where(HANDOFFS.c.state.in_(_written_out(*OPEN)))
+        waiting = func.count().filter(_is(*WAITING))
+        oldest = func.min(HANDOFFS.c.requested_at).filter(_is(*WAITING))
+        found = select(HANDOFFS.c.tenant, waiting, func.count(), oldest).where(_is(*OPEN))
         async with self._transaction() as connection:
             rows = await connection.execute(found.group_by(HANDOFFS.c.tenant))
             return [Queue(tenant, some, every - some, since) for tenant, some, every, since in rows]

@@ -241,36 +241,50 @@ class VectorFile:
         self._records = np.zeros(0, _RECORD)
         if self.path.exists():
             with self.path.open("rb") as file:
-                if file.read(len(_MAGIC)) != _MAGIC:
+                begins = file.read(len(_MAGIC))
+                if len(begins) == len(_MAGIC) and begins != _MAGIC:
                     _log.warning("%s is no file of vectors of this kind: it is made anew", self.path)
                     self.path.unlink()
                 elif whole := _whole_records(file):
-                    self._records = np.memmap(self.path, _RECORD, "r", len(_MAGIC), (whole,))
+                    self._records = np.memmap(file, _RECORD, "r", len(_MAGIC), (whole,))
         prefixes = np.ascontiguousarray(self._records["key"]).view(np.uint64)[:: 32 // 8]
         self._order = np.argsort(prefixes, kind="stable")
         self._prefixes = prefixes[self._order]
 
     def _append(self, records: NDArray[np.void]) -> None:
-        with self.path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if file.seek(0, os.SEEK_END) < len(_MAGIC):
-                file.truncate(0)
-                file.write(_MAGIC)
-                file.flush()
-            whole = _whole_records(file)
-            file.truncate(len(_MAGIC) + whole * _RECORD.itemsize)  # what a torn write has left
-            if whole + len(records) <= self._most:
-                file.write(records.tobytes())
-                return
-        _log.warning("%s is full (%d vectors): the older half goes", self.path, whole)
-        self._begin_anew(records)
+        """Writes at the end, alone; again where another process put a new file in this one's place meanwhile."""
+        while True:
+            with self.path.open("ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if self._is_current(file):
+                    self._append_alone(file, records)
+                    return
 
-    def _begin_anew(self, records: NDArray[np.void]) -> None:
+    def _is_current(self, file: BinaryIO) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _append_alone(self, file: BinaryIO, records: NDArray[np.void]) -> None:
+        if file.seek(0, os.SEEK_END) < len(_MAGIC):
+            file.truncate(0)
+            file.write(_MAGIC)
+            file.flush()
+        whole = _whole_records(file)
+        file.truncate(len(_MAGIC) + whole * _RECORD.itemsize)  # what a torn write has left
+        if whole + len(records) <= self._most:
+            file.write(records.tobytes())
+        else:
+            _log.warning("%s is full (%d vectors): the older half goes", self.path, whole)
+            self._begin_anew(whole, records)
+
+    def _begin_anew(self, whole: int, records: NDArray[np.void]) -> None:
         """A new file with the newer half: whoever reads the old one may go on."""
-        beside = self.path.with_suffix(f".{os.getpid()}.new")
+        beside = self.path.with_suffix(".new")
         with self.path.open("rb") as old, beside.open("wb") as new:
             new.write(_MAGIC)
-            old.seek(len(_MAGIC) + (_whole_records(old) - self._most // 2) * _RECORD.itemsize)
+            old.seek(len(_MAGIC) + (whole - self._most // 2) * _RECORD.itemsize)
             shutil.copyfileobj(old, new)
             new.write(records.tobytes())
         beside.replace(self.path)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     and_,
     func,
+    literal_column,
     or_,
     select,
     tuple_,

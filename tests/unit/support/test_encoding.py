@@ -1,5 +1,7 @@
 """Vectors are made once: the cache on disk, and what it does when a write is torn."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -153,6 +155,26 @@ def test_two_processes_may_write_one_file(tmp_path):
     another.add(TEXTS[20:], VECTORS[20:])
 
     assert len(VectorCache(tmp_path).of("m/1").get(TEXTS)[1]) == 0
+
+
+def test_of_many_that_fill_one_file_at_once_none_loses_what_it_wrote_last(tmp_path):
+    files = [VectorCache(tmp_path, most_vectors=30).of("m/1") for _ in range(4)]
+
+    def fill(file, number):
+        for start in range(0, 40, 4):
+            texts = [f"{number} {text}" for text in TEXTS[start : start + 4]]
+            file.add(texts, VECTORS[start : start + 4])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, files, range(4)))
+
+    left = VectorCache(tmp_path, most_vectors=30).of("m/1")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [left.path.name]
+    assert 16 <= len(left) <= 30
+    for number, file in enumerate(files):
+        vectors, missing = file.get([f"{number} {text}" for text in TEXTS[-4:]])
+        assert missing.tolist() == []
+        np.testing.assert_array_equal(vectors, VECTORS[-4:])
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_alone(tmp_path, caplog):
