@@ -173,13 +173,15 @@ bench-encoders: $(VENV)/.serve ## The text encoders' sizes, distance to float32 
 eval-support: $(VENV)/.test ## Support's retrieval on public sets beside floors and published figures: DATA=the folder that holds them
 	$(BIN)/python -m encoders build build/encoders
 	$(BIN)/python -m support.training evaluate --data $(DATA) $(ARGS)
+	$(BIN)/python -m infra.bench.support.banking77 --data $(DATA)
 
 fit-support: $(VENV)/.test ## Fits support's reranker and default calibrations anew, to no test set: DATA=…
 	$(BIN)/python -m encoders build build/encoders
 	$(BIN)/python -m support.training fit --data $(DATA) $(ARGS)
 
-bench-support: $(VENV)/.test ## Support's index at 10,000 and 500,000 phrasings: start, memory, answers, refresh, merge
+bench-support: $(VENV)/.test ## Support at 10,000 and 500,000 phrasings: start, memory, answers, refresh; the encoders by batch size
 	$(BIN)/python -m infra.bench.support $(ARGS)
+	$(BIN)/python -m encoders bench
 
 bench-inference: $(VENV)/.test ## The model server beside MLServer and Triton's Python backend, in one run
 	$(BIN)/python -m infra.bench.inference $(ARGS)

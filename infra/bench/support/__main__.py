@@ -1,25 +1,36 @@
-"""`python -m infra.bench.support`: support's index at 10,000 and 500,000 phrasings, each size in processes of its own.
+"""`python -m infra.bench.support`: support's index at 10,000 and 500,000 phrasings, then the running service at 10,000.
 
-Vectors are drawn: this is the index alone, without an encoder, a network or a database.
+The index alone: drawn vectors, no encoder, network or database, each size in processes of its own. The running service:
+an embedded system of its own, asked over gRPC; the encoder's time is in the answer's.
 """
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from infra.bench.support import synthetic
+from infra.bench.support import running, synthetic
+from support import seed
+from support.settings import DEMO
 
 SIZES = (10_000, 500_000)
+SERVED = 10_000
+RATE = 30.0
+CALLERS = 16
+REFRESHES = 10
+WARM_UP_SECONDS = 5.0
+SECONDS = 60.0
 REPORT = Path("build/bench/support.json")
 
 
@@ -36,15 +47,20 @@ def main() -> None:
     content: dict[str, Any] = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors",
         "load_before": os.getloadavg()[0],
-        "offline": [_measured(size) for size in options.phrasings],
     }
-    for name in content["offline"][0]:
-        print(f"{name:<28}" + "".join(f"{row[name]!s:>12}" for row in content["offline"]))  # noqa: T201
+    if "index" in options.parts:
+        content["index"] = [_index(size) for size in options.phrasings]
+        _show("The index alone", content["index"])
+    if "service" in options.parts:
+        content["service"] = asyncio.run(_service())
+        _show(f"The running service, {SERVED:,} phrasings", content["service"]["speeds"])
+        _show("", [{name: value for name, value in content["service"].items() if name != "speeds"}])
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(content, indent=2) + "\n")
+    before = json.loads(REPORT.read_text()) if REPORT.exists() else {}
+    REPORT.write_text(json.dumps(before | content, indent=2) + "\n")
 
 
-def _measured(size: int) -> dict[str, Any]:
+def _index(size: int) -> dict[str, Any]:
     """One process fills the cache of vectors, the next one starts from it."""
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-m", "infra.bench.support", "--phrasings", str(size), "--cache", cache]
@@ -59,8 +75,49 @@ def _printed(command: list[str], environment: dict[str, str]) -> str:
     return ended.stdout.strip()
 
 
+async def _service() -> dict[str, Any]:
+    phrasings, questions = _material()
+    with running.service(REPORT.parent / "support-system.log") as home:
+        client = running.Client(home, "bench")
+        try:
+            filled = await client.fill(phrasings)
+            await client.steadily(questions, RATE, WARM_UP_SECONDS)
+            speeds = [
+                await client.steadily(questions, RATE, SECONDS),
+                await client.saturated(questions, CALLERS, SECONDS / 2),
+            ]
+            refreshes = sorted([await client.refresh_ms(number) for number in range(REFRESHES)])
+        finally:
+            await client.close()
+    return {
+        "speeds": [asdict(each) for each in speeds],
+        "encoded_and_indexed_s": round(filled, 1),
+        "refresh_ms": round(refreshes[len(refreshes) // 2]),
+        "slowest_refresh_ms": round(refreshes[-1]),
+    }
+
+
+def _material() -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
+    """Articles' phrasings, about `SERVED` in all, and questions: the demo's own, over and over, a number behind each.
+
+    So they are as long as real ones, and each is another one.
+    """
+    articles = {each.article_id: each.phrasings["en"] for each in seed.read_articles(DEMO / "articles.jsonl")}
+    times = -(-SERVED // sum(map(len, articles.values())))
+    phrasings = {name: [f"{text} {turn}" for turn in range(times) for text in own] for name, own in articles.items()}
+    asked = [each.question for each in seed.read_questions(DEMO / "questions.jsonl") if each.language == "en"]
+    return phrasings, [f"{text} {turn}" for turn, text in itertools.product(range(20), asked)]
+
+
+def _show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    print(f"\n{title}" if title else "")  # noqa: T201
+    for name in rows[0]:
+        print(f"  {name:<28}" + "".join(f"{row[name]!s:>20}" for row in rows))  # noqa: T201
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.support", description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=["index", "service"], default=["index", "service"])
     parser.add_argument("--phrasings", type=int, nargs="+", default=SIZES, metavar="N", help="sizes of the index")
     # What each size's two processes are given.
     parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)

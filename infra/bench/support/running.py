@@ -1,0 +1,201 @@
+"""The running service, asked over gRPC as the gateway asks it: how fast, how soon a change, and how good."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import numpy as np
+from pydantic import SecretStr
+
+from casebook.support.v1 import knowledge_pb2, support_pb2
+from casebook.support.v1.knowledge_pb2_grpc import KnowledgeServiceStub
+from casebook.support.v1.support_pb2_grpc import SupportServiceStub
+from chassis.identity import Identity, Role
+from chassis.rpc import connect
+from chassis.settings import Settings
+from cli.home import Home
+from loadtests.__main__ import started
+
+ASK_SECONDS = 10.0
+IMPORT_SECONDS = 60.0
+INDEXED_SECONDS = 600.0
+"""Encoding 10,000 phrasings took 36 s on two cores at rest."""
+REFRESHED_SECONDS = 30.0
+PHRASINGS_A_CALL = 4_000
+"""An import stays below gRPC's 4 MiB."""
+FOUND_BY_MEANING = 0.99
+"""The cosine from which a question counts as the phrasing itself."""
+WHO = Identity("demo", "bench", frozenset({Role.OPERATOR}))
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Answers, from outside."""
+
+    how: str
+    answered: int
+    failed: int
+    answers_a_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+@contextmanager
+def service(log: Path) -> Iterator[Home]:
+    """An embedded system of its own, which begins empty."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with started(Home.from_environment(), log) as home:
+        yield home
+
+
+class Client:
+    """Asks one base of the running service, and fills it."""
+
+    def __init__(self, home: Home, base: str) -> None:
+        settings = Settings(token_keys=SecretStr(home.token_keys))
+        self._channel = connect(home.addresses()["CASEBOOK_SUPPORT_ADDRESS"], settings, service_identity=WHO)
+        self._support = SupportServiceStub(self._channel)
+        self._knowledge = KnowledgeServiceStub(self._channel)
+        self._base = base
+
+    async def close(self) -> None:
+        """Hangs up."""
+        await self._channel.close()
+
+    async def ask(self, question: str) -> support_pb2.AskResponse:
+        """One English question, in a conversation of its own."""
+        request = support_pb2.AskRequest(knowledge_base=self._base, question=question, explain=True, language="en")
+        answer: support_pb2.AskResponse = await self._support.Ask(request, timeout=ASK_SECONDS)
+        return answer
+
+    async def fill(self, phrasings: Mapping[str, Sequence[str]]) -> float:
+        """Imports articles with their English phrasings, and waits until the last one is found by meaning.
+
+        Returns the seconds that took. Raises TimeoutError.
+        """
+        begun = time.perf_counter()
+        made = [_article(name, own, f"About {name}.") for name, own in phrasings.items()]
+        for some in _calls(made):
+            request = knowledge_pb2.ImportArticlesRequest(knowledge_base=self._base, articles=some)
+            await self._knowledge.ImportArticles(request, timeout=IMPORT_SECONDS)
+        async with asyncio.timeout(INDEXED_SECONDS):
+            await _until(lambda: self._finds(made[-1].phrasings.en[-1]), 0.5)
+        return time.perf_counter() - begun
+
+    async def _finds(self, phrasing: str) -> bool:
+        try:
+            answer = await self.ask(phrasing)
+        except grpc.RpcError:
+            return False
+        found = answer.retrieved[0].scores.dense if answer.retrieved else 0.0
+        return "model" not in answer.degraded and found > FOUND_BY_MEANING
+
+    async def _answers_with(self, word: str) -> bool:
+        return word in next((each.matched_phrasing for each in (await self.ask(word)).retrieved), "")
+
+    async def steadily(self, questions: Sequence[str], rate: float, seconds: float) -> Speed:
+        """Questions arrive as a Poisson process, whether or not the ones before are answered."""
+        times: list[float] = []
+        failed = 0
+
+        async def one(question: str) -> None:
+            nonlocal failed
+            begun = time.perf_counter()
+            try:
+                await self.ask(question)
+            except grpc.RpcError:
+                failed += 1
+            else:
+                times.append((time.perf_counter() - begun) * 1e3)
+
+        chance, at = np.random.default_rng(0), 0.0
+        begun = time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for question in itertools.cycle(questions):
+                at += float(chance.exponential(1.0 / rate))
+                if at > seconds:
+                    break
+                await asyncio.sleep(begun + at - time.perf_counter())
+                tasks.create_task(one(question))
+        return _speed(f"{rate:g} requests/s", times, failed, time.perf_counter() - begun)
+
+    async def saturated(self, questions: Sequence[str], callers: int, seconds: float) -> Speed:
+        """Callers that each wait for one answer before the next question."""
+        times: list[float] = []
+        failed = 0
+        coming = itertools.cycle(questions)
+        begun = time.perf_counter()
+
+        async def caller() -> None:
+            nonlocal failed
+            while (asked := time.perf_counter()) < begun + seconds:
+                try:
+                    await self.ask(next(coming))
+                except grpc.RpcError:
+                    failed += 1
+                else:
+                    times.append((time.perf_counter() - asked) * 1e3)
+
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return _speed(f"{callers} callers", times, failed, time.perf_counter() - begun)
+
+    async def refresh_ms(self, number: int) -> float:
+        """From the call that changes an article to the first answer out of it. Raises TimeoutError."""
+        word = f"zyx{number}quvw"
+        changed = _article("bench-changed", [f"tell me about {word}"], word)
+        begun = time.perf_counter()
+        await self._knowledge.PutArticle(
+            knowledge_pb2.PutArticleRequest(knowledge_base=self._base, article=changed), timeout=ASK_SECONDS
+        )
+        async with asyncio.timeout(REFRESHED_SECONDS):
+            await _until(lambda: self._answers_with(word), 0.01)
+        return (time.perf_counter() - begun) * 1e3
+
+    async def recall(self, asked: Sequence[tuple[str, str]]) -> tuple[float, float]:
+        """R@1 and R@5 of questions, each with the article that answers it."""
+        room = asyncio.Semaphore(4)
+
+        async def found_at(question: str, article: str) -> int:
+            async with room:
+                names = [each.article_id for each in (await self.ask(question)).retrieved]
+            return names.index(article) if article in names else len(asked)
+
+        ranks = np.array(await asyncio.gather(*(found_at(*each) for each in asked)))
+        return float((ranks < 1).mean()), float((ranks < 5).mean())
+
+
+async def _until(look: Callable[[], Awaitable[bool]], every_seconds: float) -> None:
+    while True:
+        if await look():
+            return
+        await asyncio.sleep(every_seconds)
+
+
+def _article(name: str, phrasings: Sequence[str], answer: str) -> knowledge_pb2.Article:
+    return knowledge_pb2.Article(
+        article_id=name,
+        title=knowledge_pb2.Text(en=phrasings[0]),
+        answer=knowledge_pb2.Text(en=answer),
+        phrasings=knowledge_pb2.Phrasings(en=phrasings),
+    )
+
+
+def _calls(articles: Sequence[knowledge_pb2.Article]) -> Iterator[list[knowledge_pb2.Article]]:
+    """As many articles to a call as it takes."""
+    call: list[knowledge_pb2.Article] = []
+    for article in articles:
+        if call and sum(len(each.phrasings.en) for each in [*call, article]) > PHRASINGS_A_CALL:
+            yield call
+            call = []
+        call.append(article)
+    yield call
+
+
+def _speed(how: str, times: Sequence[float], failed: int, seconds: float) -> Speed:
+    p50, p99 = np.percentile(times, [50, 99]) if times else (float("nan"), float("nan"))
+    return Speed(how, len(times), failed, round(len(times) / seconds, 1), round(float(p50), 1), round(float(p99), 1))
