@@ -16,10 +16,10 @@ STEPS = {
 
 
 @pytest.mark.parametrize(("case", "step"), [(case, step) for case, steps in STEPS.items() for step in steps])
-def test_every_step_of_the_walk_holds(walk, case, step):
+def test_every_step_of_the_walk_holds(system, walk, case, step):
     getattr(case(walk), step)()
 
-    assert walk.failures == []
+    assert walk.failures == [], system.warnings()
 
 
 def test_no_step_of_the_walk_is_left_out(walk):
