@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from opentelemetry import trace
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from chassis import errors, logs
 
@@ -177,6 +178,8 @@ def status_of(error: Exception) -> int:
         return KINDS.get(type(error), INTERNAL).status
     if isinstance(error, RequestValidationError):
         return from_validation(error, "").status_code
+    if isinstance(error, ClientDisconnect):
+        return MALFORMED.status
     return error.status_code if isinstance(error, HTTPException) else INTERNAL.status
 
 
@@ -196,6 +199,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> Problem:
         return from_validation(error, request.url.path)
+
+    @app.exception_handler(ClientDisconnect)
+    async def broken_off(request: Request, _: ClientDisconnect) -> Problem:
+        # Most often nobody is there to read it; it is for the access log and the metrics, as no fault of this side.
+        return Problem(MALFORMED, "the request ended before its body was whole", request.url.path)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Problem:

@@ -4,8 +4,9 @@ import json
 
 import grpc
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from httpx import ASGITransport, AsyncClient
+from starlette.requests import ClientDisconnect
 
 from chassis import errors
 from gateway import problems
@@ -159,3 +160,29 @@ async def test_the_frameworks_own_refusals_are_problems_too(client, method, path
 
     assert response.status_code == response.json()["status"] == status
     assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_is_broken_off_is_malformed_and_no_unexpected_error():
+    app = FastAPI()
+    problems.install(app)
+
+    @app.post("/things")
+    async def add(request: Request) -> int:
+        return len(await request.body())
+
+    begins = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    sent = []
+
+    async def receive():
+        return next(begins)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/things", "query_string": b"", "headers": [], "app": app}
+    await app(scope, receive, send)
+
+    assert sent[0]["status"] == 400
+    assert json.loads(sent[1]["body"])["detail"] == "the request ended before its body was whole"
+    assert problems.status_of(ClientDisconnect()) == 400
