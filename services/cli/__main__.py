@@ -26,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Casebook: a recommender that runs, and what runs it.",
+    help="Casebook: AI system designs that run, and what runs them.",
 )
 models = typer.Typer(no_args_is_help=True, help="Which version of a model answers.")
 topics = typer.Typer(no_args_is_help=True, help="Kafka's topics, from infra/kafka/topics.yaml.")
