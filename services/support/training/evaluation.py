@@ -92,7 +92,9 @@ async def banking77(setting: Setting) -> list[Measured]:
 
 
 async def few_shot(setting: Setting) -> list[Measured]:
-    """Ten phrasings of each intent; the mean of three draws."""
+    """Ten phrasings of each intent, the mean of three draws; not with an encoder that has learnt from all of them."""
+    if "banking77" in setting.encoder.trained_on("en"):
+        return []
     values = []
     for seed in SHOT_SEEDS:
         faq = sets.banking77_few(setting.folder, seed)

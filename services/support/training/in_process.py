@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from encoders import build
 from encoders.bench import Run, run_of, session
 from encoders.build import MODEL_FILE
 from encoders.text import Tokeniser
@@ -46,6 +47,10 @@ class InProcessEncoder:
     async def versions(self, language: Language) -> list[str]:
         """See `ports.Encoder`."""
         return [self._versions[language]] if language in self._versions else []
+
+    def trained_on(self, language: Language) -> frozenset[str]:
+        """The data sets that the language's encoder was fine-tuned on."""
+        return build.trained_on(self._folders[language])
 
     def _name(self, language: Language, version: str) -> str:
         if language not in self._versions or version not in ("", self._versions[language]):
