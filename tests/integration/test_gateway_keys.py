@@ -13,7 +13,8 @@ def refused(superuser_url, database, statement):
     address = psycopg.conninfo.make_conninfo(superuser_url, dbname=database)
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken by a test' USING ERRCODE = 'crash_shutdown'; END $$"
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE 'broken by a test' USING ERRCODE = 'crash_shutdown'; END $$"
         )
         connection.execute(
             sql.SQL("CREATE TRIGGER broken BEFORE {} ON api_keys EXECUTE FUNCTION refuse()").format(sql.SQL(statement))
