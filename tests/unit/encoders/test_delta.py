@@ -48,3 +48,15 @@ def test_a_file_that_is_no_delta_is_named(tmp_path: Path, content: bytes) -> Non
     (tmp_path / "delta.npz").write_bytes(content)
     with pytest.raises(EncoderError, match=r"delta\.npz is not a delta"):
         Delta.load(tmp_path / "delta.npz")
+
+
+def test_a_share_of_a_delta_is_so_far_on_the_way_to_the_trained_weights(tmp_path: Path) -> None:
+    bert = tiny_bert()
+    name = next(each for each in bert.tensors if each.endswith("query.weight")).removesuffix(".weight")
+    chance = np.random.default_rng(0)
+    rows, columns = bert.tensors[f"{name}.weight"].shape
+    down, up = (chance.normal(size=shape).astype(np.float32) for shape in ((2, columns), (rows, 2)))
+    whole, half = Delta({name: (down, up)}), Delta({name: (down, up)}).scaled(0.5)
+
+    halfway = (bert.tensors[f"{name}.weight"] + whole.merged(bert).tensors[f"{name}.weight"]) / 2
+    np.testing.assert_allclose(half.merged(bert).tensors[f"{name}.weight"], halfway, atol=1e-6)
