@@ -20,6 +20,7 @@ from chassis.rpc import connect
 from chassis.settings import Settings
 from cli.home import Home
 from loadtests.__main__ import started
+from support.articles import MAX_PHRASING_CHARACTERS, MAX_TITLE_CHARACTERS
 
 ASK_SECONDS = 10.0
 IMPORT_SECONDS = 60.0
@@ -177,11 +178,12 @@ async def _until(look: Callable[[], Awaitable[bool]], every_seconds: float) -> N
 
 
 def _article(name: str, phrasings: Sequence[str], answer: str) -> knowledge_pb2.Article:
+    """An article of English texts, each cut to what the service takes."""
     return knowledge_pb2.Article(
         article_id=name,
-        title=knowledge_pb2.Text(en=phrasings[0]),
+        title=knowledge_pb2.Text(en=phrasings[0][:MAX_TITLE_CHARACTERS]),
         answer=knowledge_pb2.Text(en=answer),
-        phrasings=knowledge_pb2.Phrasings(en=phrasings),
+        phrasings=knowledge_pb2.Phrasings(en=[text[:MAX_PHRASING_CHARACTERS] for text in phrasings]),
     )
 
 
