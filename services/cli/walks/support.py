@@ -35,7 +35,7 @@ ENGLISH = Script(
     "en",
     "How do I activate my new card?",
     "and what if I lose it?",
-    ("fee", "card", "top up", "my transfer", "help with a payment"),
+    ("top up", "cash", "pin", "cash withdrawal", "my card", "card", "fee"),
     ("What is the capital of Peru?", "Do you sell concert tickets?"),
     "Can I talk to a human, please?",
 )
@@ -43,7 +43,7 @@ CHINESE = Script(
     "zh",
     "新卡怎么激活？",
     "那丢了怎么办？",
-    ("手续费", "充值", "付款", "转账", "卡"),
+    ("充值", "充值问题", "取现", "验证身份", "身份验证", "退款", "手续费"),
     ("秘鲁的首都是哪里？", "你们卖演唱会的票吗？"),
     "转人工客服",
 )
