@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 
+from psycopg.errors import UndefinedTable
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -52,15 +53,17 @@ def transaction_blocking(engine: Engine, database: str) -> Iterator[Connection]:
 
 @contextmanager
 def answering(database: str) -> Iterator[None]:
-    """Turns what PostgreSQL fails with into Unavailable.
+    """Turns what PostgreSQL fails with into Unavailable, a table that `migrate` has yet to make among it.
 
     A row that it refuses is the caller's fault and stays; so does a statement that it refuses, which no retry mends.
     """
     try:
         yield
-    except (DataError, IntegrityError, ProgrammingError):
+    except (DataError, IntegrityError):
         raise
     except (DBAPIError, PoolTimeout, OSError) as error:
+        if isinstance(error, ProgrammingError) and not isinstance(error.orig, UndefinedTable):
+            raise
         # Addresses and users are for the log: the error's text goes to whoever called.
         _log.warning("a database does not answer", database=database, why=str(error).strip().partition("\n")[0])
         raise Unavailable(database, type(error).__name__, RETRY_AFTER_SECONDS) from error

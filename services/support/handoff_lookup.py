@@ -7,6 +7,7 @@ So it is one statement on a connection of its own: 0.2 ms of CPU time where the 
 import asyncio
 
 import psycopg
+from psycopg.errors import UndefinedTable
 from sqlalchemy import URL
 
 from chassis.database import CONNECT_TIMEOUT_SECONDS, RETRY_AFTER_SECONDS
@@ -37,7 +38,7 @@ class HandoffLookup:
                     return await self._asked(tenant, conversation_id)
         except TimeoutError as error:
             raise Unavailable(self._database, f"no answer within {self._deadline:g} s", RETRY_AFTER_SECONDS) from error
-        except (psycopg.Error, OSError) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError, UndefinedTable, OSError) as error:
             raise Unavailable(self._database, type(error).__name__, RETRY_AFTER_SECONDS) from error
 
     async def close(self) -> None:

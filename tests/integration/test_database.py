@@ -106,3 +106,15 @@ def test_a_database_that_does_not_answer_is_told_from_a_value_that_it_refuses(po
     with pytest.raises(error), database.transaction_blocking(engine, "the things' database") as connection:
         connection.execute(text(statement))
     engine.dispose()
+
+
+def test_a_table_that_is_still_to_be_made_is_waited_for_and_a_wrong_statement_is_not(postgres, package):
+    urls = postgres.create_database("migrated")
+    engine = database.connect_blocking(urls.owner)
+
+    with pytest.raises(Unavailable), database.transaction_blocking(engine, "things") as connection:
+        connection.execute(text("SELECT name FROM things"))
+    database.migrate(package, urls.owner, urls.service)
+    with pytest.raises(ProgrammingError), database.transaction_blocking(engine, "things") as connection:
+        connection.execute(text("SELECT colour FROM things"))
+    engine.dispose()
