@@ -42,6 +42,8 @@ less."""
 
 MOST_ADDED = 4_096
 """Records that are kept in memory beside the file; then it is read anew."""
+MOST_RENEWALS = 20
+"""How often a file may be replaced by another process while this one waits to write."""
 
 _MAGIC = b"casebook vectors 1\n".ljust(32)
 _RECORD = np.dtype([("key", "V32"), ("vector", "<f2", DIMENSIONS), ("crc", "<u4")])
@@ -253,12 +255,13 @@ class VectorFile:
 
     def _append(self, records: NDArray[np.void]) -> None:
         """Writes at the end, alone; again where another process put a new file in this one's place meanwhile."""
-        while True:
+        for _ in range(MOST_RENEWALS):
             with self.path.open("ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if self._is_current(file):
                     self._append_alone(file, records)
                     return
+        raise OSError(f"other processes put a new file in its place {MOST_RENEWALS} times in a row")
 
     def _is_current(self, file: BinaryIO) -> bool:
         try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chassis.models import Inferred
-from support.encoding import MODELS, InferenceEncoder, VectorCache, rounded
+from support.encoding import MODELS, InferenceEncoder, VectorCache, VectorFile, rounded
 from support.everyday import EVERYDAY
 from support.knowledge import LANGUAGES
 from support.ports import ModelUnavailable
@@ -175,6 +175,15 @@ def test_of_many_that_fill_one_file_at_once_none_loses_what_it_wrote_last(tmp_pa
         vectors, missing = file.get([f"{number} {text}" for text in TEXTS[-4:]])
         assert missing.tolist() == []
         np.testing.assert_array_equal(vectors, VECTORS[-4:])
+
+
+def test_a_file_that_others_replace_again_and_again_costs_the_cache_alone(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(VectorFile, "_is_current", lambda self, file: False)
+    file = VectorCache(tmp_path).of("m/1")
+    file.add(TEXTS, VECTORS)
+
+    assert len(file.get(TEXTS)[1]) == len(TEXTS)
+    assert "times in a row" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_alone(tmp_path, caplog):
