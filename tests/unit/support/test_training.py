@@ -139,6 +139,7 @@ def test_a_threshold_and_a_coverage():
     assert evaluation.best_threshold(seen) == 2.0
     assert evaluation.coverage_at(seen, 0.0) == pytest.approx(2 / 3)
     assert evaluation.coverage_at(seen, 0.25) == 1.0
+    assert [evaluation.accuracy_at(seen, share) for share in (0.0, 0.5, 0.75)] == [1.0, 1.0, pytest.approx(2 / 3)]
     assert evaluation.area(seen) == pytest.approx(5 / 6)
 
 
