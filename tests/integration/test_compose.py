@@ -109,7 +109,9 @@ def click(walk: Walk, session: str) -> httpx.Response:
     return walk.http.post("/v1/events", json={"session_id": session, "item_id": "50", "action": "click"})
 
 
-def put_item(walk: Walk, item: str = "compose-0") -> httpx.Response:
+def put_item(walk: Walk, item: str = "") -> httpx.Response:
+    """A new item, where none is named: one that is there with the same content would change nothing."""
+    item = item or f"compose-{uuid.uuid4().hex[:8]}"
     content = {"title": "The Paper Lantern", "categories": ["Animation", "Children's", "Musical"], "year": 1998}
     return walk.http.put(f"/v1/items/{item}", json=content)
 
