@@ -69,10 +69,13 @@ class Customer(ApiUser):
             self._say(turn, question=WISHES[self.language])
 
     def _say(self, before: dict[str, Any] | None = None, **said: Any) -> dict[str, Any]:
-        """A turn, of the conversation that `before` is of; the bot's, or nothing where it failed."""
+        """A turn, of the conversation that `before` is of; the bot's, or nothing where it failed.
+
+        Without Redis a conversation is not kept: then a question begins another, and a pick has nothing to pick from.
+        """
         body = {"knowledge_base": KNOWLEDGE_BASE, **said}
         if before is None or not before.get("conversation_id"):
-            return self.post(CONVERSATIONS, body)
+            return self.post(CONVERSATIONS, body) if "question" in said else {}
         route = f"{CONVERSATIONS}/{{conversation_id}}/turns"
         return self.post(route, body, conversation_id=before["conversation_id"])
 
