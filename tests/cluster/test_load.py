@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from loadtests import slos
-from tests.cluster.walking import start
+from tests.cluster.walking import TRACES, start
 from tests.fixtures.kubernetes import K8S, manifests, until
 
 pytestmark = [pytest.mark.timeout(900)]
@@ -33,7 +33,7 @@ def over(job):
 
 def test_the_job_ends_with_its_verdict(cluster):
     start(cluster, COMPONENTS)
-    cluster.apply(manifests("overlays/local", (*COMPONENTS, "load")))
+    cluster.apply(manifests("overlays/local", (*COMPONENTS, "load"), **TRACES))
 
     verdict = until("the verdict", 600, lambda: over(cluster.get("jobs", "--field-selector=metadata.name=load")[0]))
     log = cluster.kubectl("logs", "job/load")
