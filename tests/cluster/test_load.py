@@ -26,7 +26,7 @@ CALLED = {
 
 
 def over(job):
-    """ "Complete" or "Failed"; empty while it runs."""
+    """How the Job ended, Complete or Failed; empty while it runs."""
     conditions = job["status"].get("conditions", ())
     return next((each["type"] for each in conditions if each["type"] in ("Complete", "Failed")), "")
 
