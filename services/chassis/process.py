@@ -5,6 +5,7 @@ uvloop, and on SIGTERM drains it: not ready any more, calls in flight finish, ca
 """
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
@@ -126,7 +127,13 @@ class Process(Generic[S]):
         self._callbacks.append(callback)
 
     async def until_stopped(self) -> None:
-        """Marks the process as started, and returns when it is to stop."""
+        """Marks the process as started, and returns when it is to stop.
+
+        What a start leaves in memory (modules, contracts, models: 180,000 objects) stays. The garbage collector is told
+        so: each full collection that looked at all of it held up every call for 100 to 260 ms, twice a minute.
+        """
+        gc.collect()
+        gc.freeze()
         self.readiness.start()
         await self.stopping.wait()
 

@@ -1,6 +1,7 @@
 """What a process does with what runs beside it."""
 
 import asyncio
+import gc
 
 from chassis.process import Process
 from chassis.settings import Settings
@@ -30,3 +31,17 @@ async def test_a_task_that_does_not_hear_the_first_cancellation_is_cancelled_aga
 
     assert closed.is_set()
     assert process.failure is None
+
+
+async def test_what_the_start_left_in_memory_is_no_work_for_the_garbage_collector():
+    process = Process("example", "serve", Settings())
+    process.stopping.set()
+    left = [["kept as long as the process"]]
+
+    try:
+        await process.until_stopped()
+
+        assert gc.get_freeze_count() > 0
+        assert not any(each is left for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
