@@ -14,7 +14,10 @@ from tests.fixtures.kubernetes import K8S, manifests, until
 
 pytestmark = [pytest.mark.timeout(900)]
 
-COMPONENTS = ("network-policies", "pdb")
+COMPONENTS = {
+    "in plain text": ("network-policies", "pdb"),
+    "over TLS": ("network-policies", "pdb", "tls"),
+}
 CALLED = {
     "POST /v1/recommendations",
     "POST /v1/support/conversations",
@@ -31,9 +34,12 @@ def over(job):
     return next((each["type"] for each in conditions if each["type"] in ("Complete", "Failed")), "")
 
 
-def test_the_job_ends_with_its_verdict(cluster):
-    start(cluster, COMPONENTS)
-    cluster.apply(manifests("overlays/local", (*COMPONENTS, "load"), **TRACES))
+@pytest.mark.parametrize("components", COMPONENTS.values(), ids=COMPONENTS)
+def test_the_job_ends_with_its_verdict(cluster, components):
+    cluster.remove()
+    start(cluster, components)
+    # `tls` patches what is there: it comes after `load`.
+    cluster.apply(manifests("overlays/local", ("load", *components), **TRACES))
 
     verdict = until("the verdict", 600, lambda: over(cluster.get("jobs", "--field-selector=metadata.name=load")[0]))
     log = cluster.kubectl("logs", "job/load")
