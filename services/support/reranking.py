@@ -12,7 +12,7 @@ They belong to an encoder. Scores of two languages are comparable only once they
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ SCOPE: Mapping[Way, tuple[str, ...]] = {
     "lexical": ("lexical", "overlap", "length"),
 }
 """What the second model looks at, of the best candidate."""
+COSINES = ("dense", "neighbours", "centre")
 FURTHEST = 12.0
 """Logits are held within: more than 1 in 160,000 nobody has measured."""
 
@@ -72,6 +73,25 @@ class Combination:
         """That any article answers, by the features of the best candidate."""
         return float(best @ self.scope) + self.scope_intercept
 
+    def of_long_texts(self, words: float) -> "Combination":
+        """The same with words in `words` times the weight of meaning, which the best text alone says.
+
+        A long text stands for its article by itself: the cosines of the nearest few, of the centre and of the best are
+        one number there, which the weights of all three would count three times.
+        """
+        meaning = float(sum(self.ranking[FEATURES.index(name)] for name in COSINES))
+        return replace(self, ranking=_weights({"lexical": words * meaning, "dense": meaning}))
+
+
+@dataclass(frozen=True, slots=True)
+class LongTexts:
+    """What ranks in a base of documents, which `Combination` was not fitted to."""
+
+    least_tokens: float
+    """Of a phrasing in the mean: from there on a language's texts are long."""
+    words: float
+    """What words weigh; meaning weighs 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reranker:
@@ -83,15 +103,20 @@ class Reranker:
     """By "<model>/<version>"."""
     lexical_shares: Mapping[Language, float]
     """What words weigh in the fused score."""
+    long_texts: Mapping[Language, LongTexts] = field(default_factory=dict)
+    """A language that is not there ranks long texts as it ranks questions."""
 
-    def logits(self, features: Float32Array, language: Language, encoder: str) -> Float32Array:
+    def logits(
+        self, features: Float32Array, language: Language, encoder: str, text_length: float = 0.0
+    ) -> Float32Array:
         """float32 [n]: greater is likelier to be the article that answers. `encoder` is empty without the model server.
 
-        A version that nothing was fitted to is taken for the newest one of its model that something was.
+        `text_length`: tokens of a phrasing of the base in the mean. A version that nothing was fitted to is taken for
+        the newest one of its model that something was.
         """
-        return self.combination(language, encoder).logits(features)
+        return self.combination(language, encoder, text_length).logits(features)
 
-    def combination(self, language: Language, encoder: str) -> Combination:
+    def combination(self, language: Language, encoder: str, text_length: float = 0.0) -> Combination:
         """The one in force."""
         if not encoder:
             return self.by_words[language]
@@ -99,7 +124,8 @@ class Reranker:
         if known is None:
             model = encoder.rpartition("/")[0]
             known = [each for name, each in self.by_encoder.items() if name.rpartition("/")[0] == model][-1]
-        return known
+        long = self.long_texts.get(language)
+        return known if long is None or text_length < long.least_tokens else known.of_long_texts(long.words)
 
 
 def shipped(path: Path = SHIPPED) -> tuple[Reranker, dict[Language, Calibration]]:
@@ -110,6 +136,7 @@ def shipped(path: Path = SHIPPED) -> tuple[Reranker, dict[Language, Calibration]
         by_words={language: _combination(content["by_words"][language]) for language in LANGUAGES},
         by_encoder={name: _combination(fields) for name, fields in content["by_encoder"].items()},
         lexical_shares={language: float(content["lexical_shares"][language]) for language in LANGUAGES},
+        long_texts={language: LongTexts(**fields) for language, fields in content["long_texts"].items()},
     )
     defaults = {
         language: Calibration.from_json(json.dumps(content["calibrations"][language] | {"version": DEFAULT_VERSION}))

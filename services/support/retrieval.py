@@ -202,7 +202,7 @@ class HybridRetriever:
             found = await self._search(inquiry, shelf, meaning)
             progress.took("search", started)
             started = time.perf_counter()
-            self._rerank(inquiry, shelf.language, found, progress)
+            self._rerank(inquiry, shelf, found, progress)
             progress.took("rerank", started)
 
     async def _meaning(self, inquiry: Inquiry, shelf: Shelf) -> Meaning | None:
@@ -236,9 +236,9 @@ class HybridRetriever:
             search, segments, allowed, searched, meaning, inquiry.depth, share, shelf.language
         )
 
-    def _rerank(self, inquiry: Inquiry, language: Language, found: Found, progress: Progress) -> None:
-        logits = self._reranker.logits(found.features, language, found.encoder)
-        calibration = self._calibrations.of(inquiry.corpus.base, language)
+    def _rerank(self, inquiry: Inquiry, shelf: Shelf, found: Found, progress: Progress) -> None:
+        logits = self._reranker.logits(found.features, shelf.language, found.encoder, shelf.average_length())
+        calibration = self._calibrations.of(inquiry.corpus.base, shelf.language)
         probabilities = calibration.probabilities(logits.astype(np.float64), found.way)
         for place, row in enumerate(found.rows.tolist()):
             article = inquiry.corpus.articles[row]

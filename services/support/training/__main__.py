@@ -61,7 +61,7 @@ def _fit(options: argparse.Namespace) -> None:
             calibrations[language] = fitting.calibrated(examined, {"hybrid": hybrid, "lexical": words})
             fitted_to[f"{MODELS[language]}/{version}"] = fitting.report(bases, examined["hybrid"], hybrid)
     card = {"about": fitting.ABOUT, "fitted_to": fitted_to}
-    fitting.write(options.output, Reranker("", by_words, by_encoder, shares), calibrations, card)
+    fitting.write(options.output, Reranker("", by_words, by_encoder, shares, fitting.LONG_TEXTS), calibrations, card)
     print(json.dumps(card, indent=1, ensure_ascii=False))  # noqa: T201
 
 

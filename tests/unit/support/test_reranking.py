@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from support.reranking import FEATURES, Combination, Reranker, shipped
+from support.reranking import FEATURES, Combination, LongTexts, Reranker, shipped
 
 
 def features(*candidates: dict[str, float]) -> np.ndarray:
@@ -55,6 +55,22 @@ def test_a_version_that_nothing_was_fitted_to_is_taken_for_the_newest_that_was()
     assert reranker.combination("en", "encoder_en/1") is first
     assert reranker.combination("en", "encoder_en/7") is second
     assert reranker.combination("en", "") is words
+
+
+def test_long_texts_count_meaning_once_and_words_by_their_own_weight():
+    model = combination(
+        {"lexical": 1.0, "dense": 2.0, "neighbours": 3.0, "centre": 4.0, "overlap": 5.0}, {"dense": 6.0}
+    )
+    reranker = Reranker("v", {"en": model, "zh": model}, {"e/1": model}, {}, {"en": LongTexts(40.0, words=1.5)})
+
+    long = reranker.combination("en", "e/1", text_length=40.0)
+
+    [expected] = features({"lexical": 13.5, "dense": 9.0})
+    assert long.ranking == pytest.approx(expected)
+    assert long.scope == pytest.approx(model.scope)
+    assert reranker.combination("en", "e/1", text_length=39.0) is model
+    assert reranker.combination("zh", "e/1", text_length=400.0) is model  # nothing is known of its long texts
+    assert reranker.combination("en", "", text_length=400.0) is model  # nor of words alone
 
 
 def test_what_is_shipped_loads_and_knows_both_languages():

@@ -6,7 +6,8 @@ import pytest
 
 from chassis.errors import NotFound
 from support.knowledge import KnowledgeBase
-from tests.unit.support.library import ARTICLES, NOON, Library, article
+from support.training import fitting
+from tests.unit.support.library import ARTICLES, BASE, NOON, Library, article
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,23 @@ async def test_a_candidate_says_why_it_stands_where_it_stands():
     assert [each.name for each in answer.stages] == ["encode", "search", "rerank"]
     probabilities = [each.scores.probability for each in answer.candidates]
     assert probabilities == sorted(probabilities, reverse=True)
+
+
+@pytest.mark.parametrize("copies", [1, 10], ids=["questions", "documents"])
+async def test_long_texts_are_ranked_as_documents(copies):
+    texts = {each.article_id: " ".join(each.phrasings["en"] * copies) for each in ARTICLES}
+    library = await Library(*(article(name, text) for name, text in texts.items())).open()
+    length = sum(len(text.split()) for text in texts.values()) / len(texts)
+    best = (await library.ask("pay a fine")).candidates[0]
+    found = await library.retriever.find(BASE, "pay a fine", "en", now=NOON)
+
+    as_documents = library.reranker.combination("en", found.encoder).of_long_texts(fitting.LONG_TEXTS["en"].words)
+    as_questions = library.reranker.combination("en", found.encoder)
+
+    assert (length >= fitting.LONG_TEXTS["en"].least_tokens) is (copies > 1)
+    expected = as_documents if copies > 1 else as_questions
+    assert best.scores.reranked == pytest.approx(float(expected.logits(found.features).max()))
+    assert as_documents.logits(found.features).max() != pytest.approx(as_questions.logits(found.features).max())
 
 
 async def test_at_most_as_many_as_asked_for():

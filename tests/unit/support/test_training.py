@@ -70,6 +70,7 @@ def test_what_is_written_can_be_served(tmp_path):
     again, calibrations = reranking.shipped(tmp_path / "r.json")
 
     assert again.by_encoder.keys() == reranker.by_encoder.keys()
+    assert again.long_texts == reranker.long_texts == fitting.LONG_TEXTS
     assert {language: each.curve for language, each in calibrations.items()} == {
         language: each.curve for language, each in defaults.items()
     }
