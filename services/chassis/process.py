@@ -129,8 +129,8 @@ class Process(Generic[S]):
     async def until_stopped(self) -> None:
         """Marks the process as started, and returns when it is to stop.
 
-        What a start leaves in memory (modules, contracts, models: 180,000 objects) stays. The garbage collector is told
-        so: each full collection that looked at all of it held up every call for 100 to 260 ms, twice a minute.
+        What a start leaves in memory (modules, contracts, models) stays. The garbage collector is told so: in support's
+        server, with 180,000 objects, a full collection held up every call for 100 to 260 ms, about twice a minute.
         """
         gc.collect()
         gc.freeze()

@@ -45,6 +45,7 @@ SCOPE: Mapping[Way, tuple[str, ...]] = {
 }
 """What the second model looks at, of the best candidate."""
 COSINES = ("dense", "neighbours", "centre")
+"""Those of the features that are cosines: one number where an article has one text."""
 FURTHEST = 12.0
 """Logits are held within: more than 1 in 160,000 nobody has measured."""
 
@@ -74,7 +75,7 @@ class Combination:
         return float(best @ self.scope) + self.scope_intercept
 
     def of_long_texts(self, words: float) -> "Combination":
-        """The same with words in `words` times the weight of meaning, which the best text alone says.
+        """The same for long texts: `words` is the weight of words where that of meaning, all cosines together, is 1.
 
         A long text stands for its article by itself: the cosines of the nearest few, of the centre and of the best are
         one number there, which the weights of all three would count three times.
