@@ -80,7 +80,9 @@ async def _service() -> dict[str, Any]:
     with running.service(REPORT.parent / "support-system.log") as home:
         client = running.Client(home, "bench")
         try:
-            filled = await client.fill(phrasings)
+            filling = asyncio.create_task(client.fill(phrasings))
+            during = sorted(await client.refreshes_during(filling))
+            filled = await filling
             await client.steadily(questions, RATE, WARM_UP_SECONDS)
             speeds = [
                 await client.steadily(questions, RATE, SECONDS),
@@ -94,6 +96,9 @@ async def _service() -> dict[str, Any]:
         "encoded_and_indexed_s": round(filled, 1),
         "refresh_ms": round(refreshes[len(refreshes) // 2]),
         "slowest_refresh_ms": round(refreshes[-1]),
+        "refreshes_during_import": len(during),
+        "refresh_during_import_ms": round(during[len(during) // 2]),
+        "slowest_refresh_during_import_ms": round(during[-1]),
     }
 
 

@@ -27,6 +27,8 @@ IMPORT_SECONDS = 60.0
 INDEXED_SECONDS = 600.0
 """10,000 phrasings took 115 s on two cores at rest."""
 REFRESHED_SECONDS = 30.0
+REFRESHES_DURING = 1_000
+"""Where the numbers of changes begin that are made beside other work: each change has a number of its own."""
 PHRASINGS_A_CALL = 4_000
 """An import stays below gRPC's 4 MiB."""
 FOUND_BY_MEANING = 0.99
@@ -157,6 +159,15 @@ class Client:
             await _until(lambda: self._answers_with(word), 0.01)
         return (time.perf_counter() - begun) * 1e3
 
+    async def refreshes_during(self, work: asyncio.Task[float]) -> list[float]:
+        """A change a second for as long as `work` goes on: the milliseconds of each."""
+        times = []
+        for number in itertools.count(REFRESHES_DURING):
+            times.append(await self.refresh_ms(number))
+            if await _ended(work, 1.0):
+                break
+        return times
+
     async def recall(self, asked: Sequence[tuple[str, str]]) -> tuple[float, float]:
         """R@1 and R@5 of questions, each with the article that answers it."""
         room = asyncio.Semaphore(4)
@@ -168,6 +179,11 @@ class Client:
 
         ranks = np.array(await asyncio.gather(*(found_at(*each) for each in asked)))
         return float((ranks < 1).mean()), float((ranks < 5).mean())
+
+
+async def _ended(work: asyncio.Task[float], within_seconds: float) -> bool:
+    await asyncio.wait([work], timeout=within_seconds)
+    return work.done()
 
 
 async def _until(look: Callable[[], Awaitable[bool]], every_seconds: float) -> None:
