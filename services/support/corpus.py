@@ -39,7 +39,7 @@ SMALL_SHELF = 2_000
 
 TAKEN_AT_ONCE = 64
 """Phrasings of changes that are encoded before they answer, half a second on two cores: of a large import the rest
-waits, and what is changed meanwhile goes before it."""
+waits, and what is changed by itself meanwhile goes before it."""
 MEAN_SAMPLE = 50_000
 """Phrasings that a mean is taken of, at most."""
 
@@ -87,7 +87,9 @@ class Shelf:
         self._texts: dict[int, tuple[str, ...]] = {}
         """What each article row is to be found by; no entry: by nothing."""
         self._waiting: dict[int, None] = {}
-        """Rows whose texts are not in a segment yet."""
+        """Rows whose texts are not in a segment yet, the longest waiting first."""
+        self._imported: dict[int, None] = {}
+        """The same of what came with others: these wait behind."""
         self._home: dict[int, tuple[Segment, int]] = {}
         """Where each row is live: its segment, and its place there."""
 
@@ -103,17 +105,21 @@ class Shelf:
         """The versions of the encoder that any segment has vectors of, oldest first."""
         return tuple(dict.fromkeys(version for each in self.segments for version in each.dense))
 
-    def put(self, row: int, texts: tuple[str, ...]) -> None:
+    def put(self, row: int, texts: tuple[str, ...], *, imported: bool = False) -> None:
         """What an article is found by from the next refresh on; without texts, it is not found from now on."""
         if self._texts.get(row, ()) == texts:
             return
         if texts:
             self._texts[row] = texts
-            self._waiting.pop(row, None)
-            self._waiting[row] = None
+            if row not in self._waiting and imported:
+                self._imported[row] = None
+            else:
+                self._imported.pop(row, None)
+                self._waiting[row] = None
             return
         del self._texts[row]
         self._waiting.pop(row, None)
+        self._imported.pop(row, None)
         if row in self._home:
             segment, place = self._home.pop(row)
             segment.live[place] = False
@@ -121,17 +127,20 @@ class Shelf:
     @property
     def waits(self) -> bool:
         """Whether texts are not in a segment yet."""
-        return bool(self._waiting)
+        return bool(self._waiting or self._imported)
 
     def take_waiting(self, most: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
-        """The rows that wait, with their texts; of more than `most` texts those put in last. They wait no longer."""
+        """The rows that wait, with their texts; of more than `most` texts those that came by themselves before those
+        that were imported, and the longest waiting first. They wait no longer."""
         taken: list[tuple[int, tuple[str, ...]]] = []
         texts = 0
-        while self._waiting and (most is None or texts < most):
-            row, _ = self._waiting.popitem()
-            taken.append((row, self._texts[row]))
-            texts += len(self._texts[row])
-        return taken[::-1]
+        for waiting in (self._waiting, self._imported):
+            while waiting and (most is None or texts < most):
+                row = next(iter(waiting))
+                del waiting[row]
+                taken.append((row, self._texts[row]))
+                texts += len(self._texts[row])
+        return taken
 
     def give_back(self, taken: Iterable[tuple[int, tuple[str, ...]]]) -> None:
         """Lets rows wait again that could not be taken in."""
@@ -197,8 +206,10 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.articles)
 
-    def put(self, article: Article) -> bool:
+    def put(self, article: Article, *, imported: bool = False) -> bool:
         """Takes an article in its newer state; False where a newer one (or this one) is here already.
+
+        `imported`: it came with others, and is taken into the indexes after what came by itself.
 
         A retired article answers no more when this returns. A changed one is found by what it was found by until its
         shelf is refreshed, and answers with what it says now.
@@ -219,7 +230,7 @@ class Corpus:
         else:
             self._restricted.pop(row, None)
         for language, shelf in self.shelves.items():
-            shelf.put(row, () if article.retired else searched(article, language))
+            shelf.put(row, () if article.retired else searched(article, language), imported=imported)
         self.change += 1
         return True
 
@@ -270,12 +281,12 @@ class Bases:
         article = corpus.get(article_id) if corpus else None
         return None if article is None or article.retired else article
 
-    def put(self, base: KnowledgeBase, article: Article) -> bool:
-        """Takes an article in its newer state; says whether it changed anything."""
+    def put(self, base: KnowledgeBase, article: Article, *, imported: bool = False) -> bool:
+        """Takes an article in its newer state; says whether it changed anything. See `Corpus.put`."""
         corpus = self._corpora.get(base)
         if corpus is None:
             corpus = self._corpora[base] = Corpus(base)
-        return corpus.put(article)
+        return corpus.put(article, imported=imported)
 
     def all(self) -> list[Corpus]:
         """Those that have had an article."""

@@ -33,10 +33,10 @@ class KnowledgeFeed:
     def handle(self, event: Event[pb.ArticleChanged]) -> None:
         """Hands the article to the event loop, which alone writes to the bases; an older revision changes nothing."""
         base = KnowledgeBase(event.envelope.tenant, event.message.knowledge_base)
-        self._loop.call_soon_threadsafe(self._take, base, article_of(event.message.article))
+        self._loop.call_soon_threadsafe(self._take, base, article_of(event.message.article), event.message.imported)
 
-    def _take(self, base: KnowledgeBase, article: Article) -> None:
-        if self._bases.put(base, article):
+    def _take(self, base: KnowledgeBase, article: Article, imported: bool) -> None:
+        if self._bases.put(base, article, imported=imported):
             self._keeper.wake()
 
 

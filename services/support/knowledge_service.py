@@ -1,6 +1,6 @@
 """The gRPC servicer of the knowledge base: checks the request, calls the store, translates the answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import grpc
@@ -107,9 +107,9 @@ class KnowledgeService(KnowledgeServiceServicer):
         await self._store.reject_draft(operator.tenant, request.draft_id, operator.principal, request.reason)
         return pb.RejectDraftResponse()
 
-    def _take(self, base: KnowledgeBase, articles: Iterable[Article]) -> None:
+    def _take(self, base: KnowledgeBase, articles: Sequence[Article]) -> None:
         """This replica does not wait for its own events."""
-        changed = [self._bases.put(base, article) for article in articles]
+        changed = [self._bases.put(base, article, imported=len(articles) > 1) for article in articles]
         if any(changed):
             self._keeper.wake()
 

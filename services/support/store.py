@@ -426,12 +426,13 @@ async def _put(connection: AsyncConnection, base: KnowledgeBase, articles: Seque
     return changed
 
 
-async def _announce(connection: AsyncConnection, base: KnowledgeBase, articles: Iterable[Article]) -> None:
+async def _announce(connection: AsyncConnection, base: KnowledgeBase, articles: Sequence[Article]) -> None:
+    imported = len(articles) > 1
     events = [
         outbox.NewEvent(
             KNOWLEDGE_TOPIC,
             f"{base.tenant}:{base.name}:{article.article_id}",
-            events_pb2.ArticleChanged(knowledge_base=base.name, article=article_message(article)),
+            events_pb2.ArticleChanged(knowledge_base=base.name, article=article_message(article), imported=imported),
             base.tenant,
         )
         for article in articles

@@ -32,6 +32,23 @@ def test_an_older_revision_changes_nothing():
     assert corpus.change == 1
 
 
+def test_what_is_changed_by_itself_waits_for_no_import_and_the_longest_waiting_goes_first():
+    corpus = Corpus(BASE)
+    for name in ("a", "b", "c"):
+        corpus.put(article(name, f"words of {name}"), imported=True)
+    corpus.put(article("d", "words of d"))
+    corpus.put(article("e", "words of e"), imported=True)
+    corpus.put(article("b", "other words of b", revision=2))
+    corpus.put(article("d", "other words of d", revision=2), imported=True)
+    shelf = corpus.shelves["en"]
+
+    taken = []
+    while shelf.waits:
+        taken += shelf.take_waiting(1)
+    texts = [texts for _, texts in taken]
+    assert texts == [("other words of d",), ("other words of b",), ("words of a",), ("words of c",), ("words of e",)]
+
+
 async def test_a_retired_article_answers_no_more_at_once():
     library = await Library().open()
     library.put(article("lend", revision=2, retired=True))

@@ -28,19 +28,19 @@ from casebook.support.v1 import support_pb2 as casebook_dot_support_dot_v1_dot_s
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n casebook/support/v1/events.proto\x12\x13\x63\x61sebook.support.v1\x1a\x1e\x63\x61sebook/support/v1/desk.proto\x1a#casebook/support/v1/knowledge.proto\x1a!casebook/support/v1/support.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n\x0e\x41rticleChanged\x12\x16\n\x0eknowledge_base\x18\x01 \x01(\t\x12-\n\x07\x61rticle\x18\x02 \x01(\x0b\x32\x1c.casebook.support.v1.Article\"?\n\x0eHandoffChanged\x12-\n\x07handoff\x18\x01 \x01(\x0b\x32\x1c.casebook.support.v1.Handoff\"\xb9\x03\n\rFeedbackGiven\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x0f\n\x07turn_id\x18\x02 \x01(\t\x12\x16\n\x0eknowledge_base\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x10\n\x08question\x18\x05 \x01(\t\x12-\n\x07outcome\x18\x06 \x01(\x0e\x32\x1c.casebook.support.v1.Outcome\x12\x1b\n\x13\x61nswered_article_id\x18\x07 \x01(\t\x12\x33\n\x06source\x18\x08 \x01(\x0e\x32#.casebook.support.v1.FeedbackSource\x12\x1a\n\x12\x63orrect_article_id\x18\t \x01(\t\x12\x10\n\x08in_scope\x18\n \x01(\x08\x12\x0f\n\x07\x63omment\x18\x0b \x01(\t\x12\x12\n\nconfidence\x18\x0c \x01(\x02\x12/\n\x08versions\x18\r \x01(\x0b\x32\x1d.casebook.support.v1.Versions\x12,\n\x08given_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ontext\x18\x0f \x01(\t*\xe5\x01\n\x0e\x46\x65\x65\x64\x62\x61\x63kSource\x12\x1f\n\x1b\x46\x45\x45\x44\x42\x41\x43K_SOURCE_UNSPECIFIED\x10\x00\x12$\n FEEDBACK_SOURCE_CUSTOMER_HELPFUL\x10\x01\x12\"\n\x1e\x46\x45\x45\x44\x42\x41\x43K_SOURCE_CUSTOMER_WRONG\x10\x02\x12#\n\x1f\x46\x45\x45\x44\x42\x41\x43K_SOURCE_CUSTOMER_PICKED\x10\x03\x12(\n$FEEDBACK_SOURCE_CUSTOMER_PICKED_NONE\x10\x04\x12\x19\n\x15\x46\x45\x45\x44\x42\x41\x43K_SOURCE_AGENT\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n casebook/support/v1/events.proto\x12\x13\x63\x61sebook.support.v1\x1a\x1e\x63\x61sebook/support/v1/desk.proto\x1a#casebook/support/v1/knowledge.proto\x1a!casebook/support/v1/support.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"i\n\x0e\x41rticleChanged\x12\x16\n\x0eknowledge_base\x18\x01 \x01(\t\x12-\n\x07\x61rticle\x18\x02 \x01(\x0b\x32\x1c.casebook.support.v1.Article\x12\x10\n\x08imported\x18\x03 \x01(\x08\"?\n\x0eHandoffChanged\x12-\n\x07handoff\x18\x01 \x01(\x0b\x32\x1c.casebook.support.v1.Handoff\"\xb9\x03\n\rFeedbackGiven\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x0f\n\x07turn_id\x18\x02 \x01(\t\x12\x16\n\x0eknowledge_base\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x10\n\x08question\x18\x05 \x01(\t\x12-\n\x07outcome\x18\x06 \x01(\x0e\x32\x1c.casebook.support.v1.Outcome\x12\x1b\n\x13\x61nswered_article_id\x18\x07 \x01(\t\x12\x33\n\x06source\x18\x08 \x01(\x0e\x32#.casebook.support.v1.FeedbackSource\x12\x1a\n\x12\x63orrect_article_id\x18\t \x01(\t\x12\x10\n\x08in_scope\x18\n \x01(\x08\x12\x0f\n\x07\x63omment\x18\x0b \x01(\t\x12\x12\n\nconfidence\x18\x0c \x01(\x02\x12/\n\x08versions\x18\r \x01(\x0b\x32\x1d.casebook.support.v1.Versions\x12,\n\x08given_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ontext\x18\x0f \x01(\t*\xe5\x01\n\x0e\x46\x65\x65\x64\x62\x61\x63kSource\x12\x1f\n\x1b\x46\x45\x45\x44\x42\x41\x43K_SOURCE_UNSPECIFIED\x10\x00\x12$\n FEEDBACK_SOURCE_CUSTOMER_HELPFUL\x10\x01\x12\"\n\x1e\x46\x45\x45\x44\x42\x41\x43K_SOURCE_CUSTOMER_WRONG\x10\x02\x12#\n\x1f\x46\x45\x45\x44\x42\x41\x43K_SOURCE_CUSTOMER_PICKED\x10\x03\x12(\n$FEEDBACK_SOURCE_CUSTOMER_PICKED_NONE\x10\x04\x12\x19\n\x15\x46\x45\x45\x44\x42\x41\x43K_SOURCE_AGENT\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'casebook.support.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FEEDBACKSOURCE']._serialized_start=793
-  _globals['_FEEDBACKSOURCE']._serialized_end=1022
+  _globals['_FEEDBACKSOURCE']._serialized_start=811
+  _globals['_FEEDBACKSOURCE']._serialized_end=1040
   _globals['_ARTICLECHANGED']._serialized_start=194
-  _globals['_ARTICLECHANGED']._serialized_end=281
-  _globals['_HANDOFFCHANGED']._serialized_start=283
-  _globals['_HANDOFFCHANGED']._serialized_end=346
-  _globals['_FEEDBACKGIVEN']._serialized_start=349
-  _globals['_FEEDBACKGIVEN']._serialized_end=790
+  _globals['_ARTICLECHANGED']._serialized_end=299
+  _globals['_HANDOFFCHANGED']._serialized_start=301
+  _globals['_HANDOFFCHANGED']._serialized_end=364
+  _globals['_FEEDBACKGIVEN']._serialized_start=367
+  _globals['_FEEDBACKGIVEN']._serialized_end=808
 # @@protoc_insertion_point(module_scope)

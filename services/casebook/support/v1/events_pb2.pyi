@@ -28,12 +28,14 @@ FEEDBACK_SOURCE_CUSTOMER_PICKED_NONE: FeedbackSource
 FEEDBACK_SOURCE_AGENT: FeedbackSource
 
 class ArticleChanged(_message.Message):
-    __slots__ = ("knowledge_base", "article")
+    __slots__ = ("knowledge_base", "article", "imported")
     KNOWLEDGE_BASE_FIELD_NUMBER: _ClassVar[int]
     ARTICLE_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_FIELD_NUMBER: _ClassVar[int]
     knowledge_base: str
     article: _knowledge_pb2.Article
-    def __init__(self, knowledge_base: _Optional[str] = ..., article: _Optional[_Union[_knowledge_pb2.Article, _Mapping]] = ...) -> None: ...
+    imported: bool
+    def __init__(self, knowledge_base: _Optional[str] = ..., article: _Optional[_Union[_knowledge_pb2.Article, _Mapping]] = ..., imported: _Optional[bool] = ...) -> None: ...
 
 class HandoffChanged(_message.Message):
     __slots__ = ("handoff",)
