@@ -37,9 +37,9 @@ MERGED_WHOLE = 0.2
 SMALL_SHELF = 2_000
 """A shelf of so many phrasings is merged whole each time: it takes a few milliseconds, and brings a better mean."""
 
-TAKEN_AT_ONCE = 64
-"""Phrasings of changes that are encoded before they answer, half a second on two cores: of a large import the rest
-waits, and what is changed by itself meanwhile goes before it."""
+TAKEN_AT_ONCE = 32
+"""Phrasings of changes that are encoded before they answer, in one language, a quarter of a second on two cores: of a
+large import the rest waits, and what is changed by itself meanwhile goes before it."""
 MEAN_SAMPLE = 50_000
 """Phrasings that a mean is taken of, at most."""
 
@@ -129,9 +129,14 @@ class Shelf:
         """Whether texts are not in a segment yet."""
         return bool(self._waiting or self._imported)
 
+    @property
+    def urgent(self) -> bool:
+        """Whether some of them came by themselves."""
+        return bool(self._waiting)
+
     def take_waiting(self, most: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
-        """The rows that wait, with their texts; of more than `most` texts those that came by themselves before those
-        that were imported, and the longest waiting first. They wait no longer."""
+        """The rows that wait, with their texts; with `most`, so many texts of those that came by themselves, else of
+        those that were imported, the longest waiting first. They wait no longer."""
         taken: list[tuple[int, tuple[str, ...]]] = []
         texts = 0
         for waiting in (self._waiting, self._imported):
@@ -140,6 +145,8 @@ class Shelf:
                 del waiting[row]
                 taken.append((row, self._texts[row]))
                 texts += len(self._texts[row])
+            if taken and most is not None:
+                break
         return taken
 
     def give_back(self, taken: Iterable[tuple[int, tuple[str, ...]]]) -> None:
@@ -383,13 +390,15 @@ class CorpusKeeper:
         async with self._taking_in.setdefault(corpus.base, asyncio.Lock()):
             while corpus.indexed != corpus.change:
                 until = corpus.change
-                while any(shelf.waits for shelf in corpus.shelves.values()):
-                    for shelf in corpus.shelves.values():
-                        try:
-                            await self._take_in_shelf(shelf, () if failures else shelf.versions())
-                        except ModelUnavailable as error:
-                            failures.append(error)
-                        self._merge_when_due(shelf)
+                last: Shelf | None = None
+                while waiting := [shelf for shelf in corpus.shelves.values() if shelf.waits]:
+                    # After every step what has changed by itself meanwhile goes first; else languages take turns.
+                    last = shelf = min(waiting, key=lambda each: (not each.urgent, each is last))
+                    try:
+                        await self._take_in_shelf(shelf, () if failures else shelf.versions())
+                    except ModelUnavailable as error:
+                        failures.append(error)
+                    self._merge_when_due(shelf)
                 corpus.indexed = until
                 self._wake.set()  # a first segment has no vectors yet
         return failures

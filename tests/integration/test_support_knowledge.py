@@ -85,6 +85,12 @@ async def test_a_large_import_holds_up_no_change_of_its_own_base_or_another(worl
     large, other = world.new_base(), world.new_base()
     await world.operator.put(article("hours", "Opening hours", "When are you open?"), large)
     await world.operator.put(article("hours", "Opening hours", "When are you open?"), other)
+
+    async def opened() -> bool:
+        replies = [await asked(world.elsewhere, "When are you open?", base) for base in (large, other)]
+        return all(found(each) == ["hours"] and not each.degraded for each in replies)
+
+    await until("both bases to answer elsewhere by meaning", opened, 20)
     many = [article(f"a-{number:03}", f"Matter number {number} of many") for number in range(400)]
 
     async def import_(articles: list[knowledge.Article]) -> None:
