@@ -106,7 +106,10 @@ class Shelf:
         return tuple(dict.fromkeys(version for each in self.segments for version in each.dense))
 
     def put(self, row: int, texts: tuple[str, ...], *, imported: bool = False) -> None:
-        """What an article is found by from the next refresh on; without texts, it is not found from now on."""
+        """What an article is found by from the next refresh on; without texts, it is not found from now on.
+
+        `imported`: see `Corpus.put`; what waits by itself already keeps its place.
+        """
         if self._texts.get(row, ()) == texts:
             return
         if texts:
@@ -131,7 +134,7 @@ class Shelf:
 
     @property
     def urgent(self) -> bool:
-        """Whether some of them came by themselves."""
+        """Whether some of what waits came by itself."""
         return bool(self._waiting)
 
     def take_waiting(self, most: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
@@ -150,7 +153,7 @@ class Shelf:
         return taken
 
     def give_back(self, taken: Iterable[tuple[int, tuple[str, ...]]]) -> None:
-        """Lets rows wait again that could not be taken in."""
+        """Lets rows wait again that could not be taken in: before imports, as they were taken before these."""
         self._waiting.update((row, None) for row, _ in taken if row in self._texts)
 
     def average_length(self) -> float:

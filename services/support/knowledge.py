@@ -1,6 +1,6 @@
 """Articles, and who may be answered with them when."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -110,3 +110,8 @@ class Retrieved:
     degraded: tuple[str, ...] = field(default=())
     """What could not take part: "model" means BM25 alone."""
     stages: tuple[StageTime, ...] = ()
+
+
+def came_together(changed: Sequence[Article]) -> bool:
+    """Whether the articles that one call has changed are an import, behind which no change by itself should wait."""
+    return len(changed) > 1

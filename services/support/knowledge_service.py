@@ -11,7 +11,7 @@ from chassis.fields import MAX_ID_CHARACTERS, check_count, check_id, check_text,
 from chassis.identity import Role, require
 from support.articles import article_message, checked_article, checked_articles, checked_base, checked_language
 from support.corpus import Bases, CorpusKeeper
-from support.knowledge import Article, KnowledgeBase, LabelledQuestion
+from support.knowledge import Article, KnowledgeBase, LabelledQuestion, came_together
 from support.language import detect
 from support.said import MAX_QUESTION_CHARACTERS
 from support.store import Draft, Store
@@ -109,7 +109,8 @@ class KnowledgeService(KnowledgeServiceServicer):
 
     def _take(self, base: KnowledgeBase, articles: Sequence[Article]) -> None:
         """This replica does not wait for its own events."""
-        changed = [self._bases.put(base, article, imported=len(articles) > 1) for article in articles]
+        imported = came_together(articles)
+        changed = [self._bases.put(base, article, imported=imported) for article in articles]
         if any(changed):
             self._keeper.wake()
 

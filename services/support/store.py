@@ -38,7 +38,7 @@ from chassis.errors import Conflict, FailedPrecondition, InvalidField, NotFound
 from chassis.events import new_event_id
 from support.articles import article_message
 from support.calibration import Calibration
-from support.knowledge import LANGUAGES, Article, KnowledgeBase, LabelledQuestion, Language
+from support.knowledge import LANGUAGES, Article, KnowledgeBase, LabelledQuestion, Language, came_together
 
 KNOWLEDGE_TOPIC = "support.knowledge.v1"
 DATABASE = "support's database"
@@ -427,7 +427,7 @@ async def _put(connection: AsyncConnection, base: KnowledgeBase, articles: Seque
 
 
 async def _announce(connection: AsyncConnection, base: KnowledgeBase, articles: Sequence[Article]) -> None:
-    imported = len(articles) > 1
+    imported = came_together(articles)
     events = [
         outbox.NewEvent(
             KNOWLEDGE_TOPIC,

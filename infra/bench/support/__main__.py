@@ -80,20 +80,20 @@ async def _service() -> dict[str, Any]:
     with running.service(REPORT.parent / "support-system.log") as home:
         client = running.Client(home, "bench")
         try:
-            filling = asyncio.create_task(client.fill(phrasings))
-            during = sorted(await client.refreshes_during(filling))
-            filled = await filling
+            async with asyncio.TaskGroup() as tasks:
+                filling = tasks.create_task(client.fill(phrasings))
+                during = sorted(await client.refreshes_during(filling))
             await client.steadily(questions, RATE, WARM_UP_SECONDS)
             speeds = [
                 await client.steadily(questions, RATE, SECONDS),
                 await client.saturated(questions, CALLERS, SECONDS / 2),
             ]
-            refreshes = sorted([await client.refresh_ms(number) for number in range(REFRESHES)])
+            refreshes = sorted([await client.refresh_ms() for _ in range(REFRESHES)])
         finally:
             await client.close()
     return {
         "speeds": [asdict(each) for each in speeds],
-        "encoded_and_indexed_s": round(filled, 1),
+        "encoded_and_indexed_s": round(filling.result(), 1),
         "refresh_ms": round(refreshes[len(refreshes) // 2]),
         "slowest_refresh_ms": round(refreshes[-1]),
         "refreshes_during_import": len(during),

@@ -27,8 +27,6 @@ IMPORT_SECONDS = 60.0
 INDEXED_SECONDS = 600.0
 """10,000 phrasings took 115 s on two cores at rest."""
 REFRESHED_SECONDS = 30.0
-REFRESHES_DURING = 1_000
-"""Where the numbers of changes begin that are made beside other work: each change has a number of its own."""
 PHRASINGS_A_CALL = 4_000
 """An import stays below gRPC's 4 MiB."""
 FOUND_BY_MEANING = 0.99
@@ -65,6 +63,7 @@ class Client:
         self._support = SupportServiceStub(self._channel)
         self._knowledge = KnowledgeServiceStub(self._channel)
         self._base = base
+        self._changes = itertools.count()
 
     async def close(self) -> None:
         """Hangs up."""
@@ -147,9 +146,9 @@ class Client:
         await asyncio.gather(*(caller() for _ in range(callers)))
         return _speed(f"{callers} callers", times, failed, time.perf_counter() - begun)
 
-    async def refresh_ms(self, number: int) -> float:
+    async def refresh_ms(self) -> float:
         """From the call that changes an article to the first answer out of it. Raises TimeoutError."""
-        word = f"zyx{number}quvw"
+        word = f"zyx{next(self._changes)}quvw"
         changed = _article("bench-changed", [f"tell me about {word}"], word)
         begun = time.perf_counter()
         await self._knowledge.PutArticle(
@@ -160,12 +159,11 @@ class Client:
         return (time.perf_counter() - begun) * 1e3
 
     async def refreshes_during(self, work: asyncio.Task[float]) -> list[float]:
-        """A change a second for as long as `work` goes on: the milliseconds of each."""
-        times = []
-        for number in itertools.count(REFRESHES_DURING):
-            times.append(await self.refresh_ms(number))
-            if await _ended(work, 1.0):
-                break
+        """What `refresh_ms` measures, a second after each other, as long as `work` goes on; at least one."""
+        times = [await self.refresh_ms()]
+        while not work.done():
+            times.append(await self.refresh_ms())
+            await asyncio.wait([work], timeout=1.0)
         return times
 
     async def recall(self, asked: Sequence[tuple[str, str]]) -> tuple[float, float]:
@@ -179,11 +177,6 @@ class Client:
 
         ranks = np.array(await asyncio.gather(*(found_at(*each) for each in asked)))
         return float((ranks < 1).mean()), float((ranks < 5).mean())
-
-
-async def _ended(work: asyncio.Task[float], within_seconds: float) -> bool:
-    await asyncio.wait([work], timeout=within_seconds)
-    return work.done()
 
 
 async def _until(look: Callable[[], Awaitable[bool]], every_seconds: float) -> None:
