@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Se
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,11 @@ from support.ports import Encoder, Float32Array, ModelUnavailable
 
 BoolArray = NDArray[np.bool_]
 Made = TypeVar("Made")
+Lane = Literal["single", "imported"]
+"""Changes that came by themselves are taken in beside those that were imported, and wait for none of these."""
+LANES: tuple[Lane, ...] = get_args(Lane)
+Taken = list[tuple[int, tuple[str, ...]]]
+"""Rows on their way into a segment, with their texts."""
 
 FIRST_CAPACITY = 256
 INLINE_PHRASINGS = 100
@@ -38,8 +43,8 @@ SMALL_SHELF = 2_000
 """A shelf of so many phrasings is merged whole each time: it takes a few milliseconds, and brings a better mean."""
 
 TAKEN_AT_ONCE = 32
-"""Phrasings of changes that are encoded before they answer, in one language, a quarter of a second on two cores: of a
-large import the rest waits, and what is changed by itself meanwhile goes before it."""
+"""Phrasings of changes that are encoded before they answer, in one language, a quarter of a second on two cores; the
+rest of their lane waits."""
 MEAN_SAMPLE = 50_000
 """Phrasings that a mean is taken of, at most."""
 
@@ -86,10 +91,11 @@ class Shelf:
         self.segments: tuple[Segment, ...] = ()
         self._texts: dict[int, tuple[str, ...]] = {}
         """What each article row is to be found by; no entry: by nothing."""
-        self._waiting: dict[int, None] = {}
-        """Rows whose texts are not in a segment yet, the longest waiting first."""
-        self._imported: dict[int, None] = {}
-        """The same of what came with others: these wait behind."""
+        self._waiting: dict[Lane, dict[int, None]] = {lane: {} for lane in LANES}
+        """Rows whose texts are neither in a segment nor on their way into one, the longest waiting first; in one lane
+        at most."""
+        self._on_the_way: dict[int, Taken] = {}
+        """Where a row was taken last: what was taken before, and is still made into a segment, has been overtaken."""
         self._home: dict[int, tuple[Segment, int]] = {}
         """Where each row is live: its segment, and its place there."""
 
@@ -114,59 +120,64 @@ class Shelf:
             return
         if texts:
             self._texts[row] = texts
-            if row not in self._waiting and imported:
-                self._imported[row] = None
+            if imported and row not in self._waiting["single"]:
+                self._waiting["imported"][row] = None
             else:
-                self._imported.pop(row, None)
-                self._waiting[row] = None
+                self._waiting["imported"].pop(row, None)
+                self._waiting["single"][row] = None
             return
         del self._texts[row]
-        self._waiting.pop(row, None)
-        self._imported.pop(row, None)
+        self._on_the_way.pop(row, None)
+        for waiting in self._waiting.values():
+            waiting.pop(row, None)
         if row in self._home:
             segment, place = self._home.pop(row)
             segment.live[place] = False
 
-    @property
-    def waits(self) -> bool:
-        """Whether texts are not in a segment yet."""
-        return bool(self._waiting or self._imported)
+    def waits(self, lane: Lane) -> bool:
+        """Whether texts of the lane wait."""
+        return bool(self._waiting[lane])
 
     @property
-    def urgent(self) -> bool:
-        """Whether some of what waits came by itself."""
-        return bool(self._waiting)
+    def complete(self) -> bool:
+        """Whether all texts are in segments."""
+        return not self._on_the_way and not any(self._waiting.values())
 
-    def take_waiting(self, most: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
-        """The rows that wait, with their texts; with `most`, so many texts of those that came by themselves, else of
-        those that were imported, the longest waiting first. They wait no longer."""
-        taken: list[tuple[int, tuple[str, ...]]] = []
+    def take_waiting(self, lane: Lane, most: int | None = None) -> Taken:
+        """The rows that wait in a lane, the longest waiting first; with `most`, so many texts, and the whole of the
+        last row's. They wait no longer: they are to be added, or given back."""
+        waiting = self._waiting[lane]
+        taken: Taken = []
         texts = 0
-        for waiting in (self._waiting, self._imported):
-            while waiting and (most is None or texts < most):
-                row = next(iter(waiting))
-                del waiting[row]
-                taken.append((row, self._texts[row]))
-                texts += len(self._texts[row])
-            if taken and most is not None:
-                break
+        while waiting and (most is None or texts < most):
+            row = next(iter(waiting))
+            del waiting[row]
+            taken.append((row, self._texts[row]))
+            texts += len(self._texts[row])
+            self._on_the_way[row] = taken
         return taken
 
-    def give_back(self, taken: Iterable[tuple[int, tuple[str, ...]]]) -> None:
-        """Lets rows wait again that could not be taken in: before imports, as they were taken before these."""
-        self._waiting.update((row, None) for row, _ in taken if row in self._texts)
+    def give_back(self, lane: Lane, taken: Taken) -> None:
+        """Lets rows wait again, as the first, that could not be taken in."""
+        again = [row for row, _ in taken if self._on_the_way.get(row) is taken]
+        for row in again:
+            del self._on_the_way[row]
+        changed = {row for waiting in self._waiting.values() for row in waiting}
+        self._waiting[lane] = {row: None for row in again if row not in changed} | self._waiting[lane]
 
     def average_length(self) -> float:
         """Tokens of a phrasing in the mean, by the largest segment; 0 without one."""
         largest = max(self.segments, key=len, default=None)
         return largest.postings.average_length if largest else 0.0
 
-    def add(self, segment: Segment) -> None:
-        """Lets a segment of changed articles answer, in place of what they were before."""
-        for place, row in enumerate(segment.rows.tolist()):
-            if row not in self._texts:  # retired while the segment was made
+    def add(self, segment: Segment, taken: Taken) -> None:
+        """Lets a segment of changed articles answer, in place of what they were before: but for those that were
+        retired while it was made, or overtaken."""
+        for place, (row, _) in enumerate(taken):
+            if self._on_the_way.get(row) is not taken:
                 segment.live[place] = False
                 continue
+            del self._on_the_way[row]
             if row in self._home:
                 older, its_place = self._home[row]
                 older.live[its_place] = False
@@ -219,7 +230,7 @@ class Corpus:
     def put(self, article: Article, *, imported: bool = False) -> bool:
         """Takes an article in its newer state; False where a newer one (or this one) is here already.
 
-        `imported`: it came with others, and is taken into the indexes after what came by itself.
+        `imported`: it came with others; what came by itself does not wait for it to be taken into the indexes.
 
         A retired article answers no more when this returns. A changed one is found by what it was found by until its
         shelf is refreshed, and answers with what it says now.
@@ -310,9 +321,10 @@ class Bases:
 class CorpusKeeper:
     """Brings the indexes up to the articles and to the encoders' versions, and merges segments.
 
-    Taking in a change is quick and goes first; giving segments the vectors that they lack (of a new version, or because
-    the model server was away) and merging take their time beside it, and hold up neither changes nor answers. Each base
-    is kept by tasks of its own, so that a large import of one holds up no other.
+    Taking in a change is quick; giving segments the vectors that they lack (of a new version, or because the model
+    server was away) and merging take their time beside it, and hold up neither changes nor answers. Each base is kept
+    by tasks of its own, and a base's imports by another than its single changes: however large an import is, it holds
+    up neither another base nor a change that comes by itself.
     """
 
     def __init__(self, bases: Bases, encoder: Encoder, poll_seconds: float = 2.0) -> None:
@@ -320,7 +332,7 @@ class CorpusKeeper:
         self._encoder = encoder
         self._poll_seconds = poll_seconds
         self._wake = asyncio.Event()
-        self._taking_in: dict[KnowledgeBase, asyncio.Lock] = {}
+        self._taking_in: dict[tuple[KnowledgeBase, Lane], asyncio.Lock] = {}
         self._encoding: dict[KnowledgeBase, asyncio.Lock] = {}
         self._backgrounds: dict[tuple[Language, str], Float32Array] = {}
         self._merging: dict[Shelf, asyncio.Task[None]] = {}
@@ -331,12 +343,16 @@ class CorpusKeeper:
 
     async def run(self) -> None:
         """Keeps the indexes until cancelled."""
+        works: Mapping[str, Callable[[Corpus], Awaitable[list[ModelUnavailable]]]] = {
+            **{lane: partial(self._take_in_lane, lane=lane) for lane in LANES},
+            "encode": self._encode_missing,
+        }
         tasks: dict[tuple[KnowledgeBase, str], asyncio.Task[None]] = {}
         try:
             while True:
                 self._wake.clear()
                 for corpus in self._bases.all():
-                    for name, work in (("take in", self._take_in), ("encode", self._encode_missing)):
+                    for name, work in works.items():
                         running = tasks.get((corpus.base, name))
                         if running is not None and not running.done():
                             continue
@@ -389,26 +405,28 @@ class CorpusKeeper:
         await asyncio.gather(*self._merging.values())
 
     async def _take_in(self, corpus: Corpus) -> list[ModelUnavailable]:
+        lanes = await asyncio.gather(*(self._take_in_lane(corpus, lane) for lane in LANES))
+        return [failure for failures in lanes for failure in failures]
+
+    async def _take_in_lane(self, corpus: Corpus, lane: Lane) -> list[ModelUnavailable]:
         failures: list[ModelUnavailable] = []
-        async with self._taking_in.setdefault(corpus.base, asyncio.Lock()):
-            while corpus.indexed != corpus.change:
-                until = corpus.change
-                last: Shelf | None = None
-                while waiting := [shelf for shelf in corpus.shelves.values() if shelf.waits]:
-                    # After every step what has changed by itself meanwhile goes first; else languages take turns.
-                    last = shelf = min(waiting, key=lambda each: (not each.urgent, each is last))
-                    try:
-                        await self._take_in_shelf(shelf, () if failures else shelf.versions())
-                    except ModelUnavailable as error:
-                        failures.append(error)
-                    self._merge_when_due(shelf)
-                corpus.indexed = until
+        async with self._taking_in.setdefault((corpus.base, lane), asyncio.Lock()):
+            last: Shelf | None = None
+            while waiting := [shelf for shelf in corpus.shelves.values() if shelf.waits(lane)]:
+                last = shelf = min(waiting, key=lambda each: each is last)  # languages take turns
+                try:
+                    await self._take_in_shelf(shelf, lane, () if failures else shelf.versions())
+                except ModelUnavailable as error:
+                    failures.append(error)
+                self._merge_when_due(shelf)
+            if corpus.indexed != corpus.change and all(shelf.complete for shelf in corpus.shelves.values()):
+                corpus.indexed = corpus.change
                 self._wake.set()  # a first segment has no vectors yet
         return failures
 
-    async def _take_in_shelf(self, shelf: Shelf, versions: Sequence[str]) -> None:
-        """Takes in what waits, with vectors of these versions; of a large change a part."""
-        taken = shelf.take_waiting(TAKEN_AT_ONCE if versions else None)
+    async def _take_in_shelf(self, shelf: Shelf, lane: Lane, versions: Sequence[str]) -> None:
+        """Takes in what waits in a lane, with vectors of these versions; of a large change a part."""
+        taken = shelf.take_waiting(lane, TAKEN_AT_ONCE if versions else None)
         if not taken:
             return
         failure: ModelUnavailable | None = None
@@ -424,9 +442,9 @@ class CorpusKeeper:
                 except ModelUnavailable as error:  # perhaps this version alone: a release has taken it away
                     failure = error
         except BaseException:  # a cancelled wait must not lose a change
-            shelf.give_back(taken)
+            shelf.give_back(lane, taken)
             raise
-        shelf.add(segment)
+        shelf.add(segment, taken)
         if failure is not None and not segment.dense:
             raise failure
 
@@ -506,9 +524,7 @@ def _drop_versions(segment: Segment, versions: Sequence[str]) -> None:
         segment.dense = {version: each for version, each in segment.dense.items() if version in versions}
 
 
-def segment_of(
-    taken: Sequence[tuple[int, tuple[str, ...]]], language: Language, average_length: float = 0.0
-) -> Segment:
+def segment_of(taken: Taken, language: Language, average_length: float = 0.0) -> Segment:
     """A segment of some articles' texts, without vectors. `average_length` 0: that of these texts."""
     phrasings = [text for _, texts in taken for text in texts]
     tokens = tokenised(phrasings, language)

@@ -20,12 +20,25 @@ BASE = KnowledgeBase("city", "library")
 SYNONYMS = {"borrow": "lend", "publication": "book", "publications": "books", "借阅": "借书", "bring": "return"}
 
 
+class Held:
+    """Something that is begun and not done before it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def wait(self) -> None:
+        self.begun.set()
+        await self.let_go.wait()
+
+
 class WordEncoder:
     """A text is the sum of its words' directions; synonyms share one, so meaning finds what words do not."""
 
     def __init__(self) -> None:
         self.fails = False
         self.hangs = False
+        self.held: dict[str, Held] = {}
+        """By text, what is not encoded before it is let go."""
         self.loaded: dict[Language, list[str]] = {"en": ["1"], "zh": ["1"]}
         self.encoded: list[tuple[str, Language, str]] = []
 
@@ -36,7 +49,9 @@ class WordEncoder:
             raise ModelUnavailable("the model server is away")
         if self.hangs:
             await asyncio.Event().wait()
-        await asyncio.sleep(0)
+        await asyncio.gather(*(self.held[text].wait() for text in texts if text in self.held))
+        for _ in texts:  # the more there are, the longer it takes
+            await asyncio.sleep(0)
         version = version or self.loaded[language][-1]
         self.encoded += [(text, language, version) for text in texts]
         return np.stack([vector(text, language, version) for text in texts]), f"encoder_{language}/{version}"
@@ -94,9 +109,9 @@ class Library:
         )
         self.put(*(articles or ARTICLES))
 
-    def put(self, *articles: Article) -> None:
+    def put(self, *articles: Article, imported: bool = False) -> None:
         for each in articles:
-            self.bases.put(BASE, each)
+            self.bases.put(BASE, each, imported=imported)
 
     @property
     def corpus(self):
