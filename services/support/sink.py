@@ -1,4 +1,8 @@
-"""The rows of the training sink: feedback, and hand-offs."""
+"""The rows of the training sink: feedback, and hand-offs.
+
+Columns are added, never renamed or dropped. A file keeps those of its day, and a data set takes its columns from its first
+file: read with `pyarrow.dataset.dataset(folder, schema=TABLES[topic].schema)`, in which a later column is null before.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC
@@ -18,6 +22,7 @@ _FEEDBACK = (
     pa.field("knowledge_base", pa.string()),
     pa.field("language", pa.string()),
     pa.field("question", pa.string()),
+    pa.field("context", pa.string()),
     pa.field("outcome", pa.string()),
     pa.field("answered_article_id", pa.string()),
     pa.field("source", pa.string()),
@@ -67,6 +72,7 @@ def _feedback_row(message: events_pb2.FeedbackGiven) -> dict[str, Any]:
         "knowledge_base": message.knowledge_base,
         "language": message.language,
         "question": message.question,
+        "context": message.context,
         "outcome": _name(support_pb2.Outcome, message.outcome, "OUTCOME_"),
         "answered_article_id": message.answered_article_id,
         "source": _name(events_pb2.FeedbackSource, message.source, "FEEDBACK_SOURCE_"),
