@@ -119,7 +119,7 @@ def test_it_comes_back_from_the_store_as_it_was():
     made = calibrated(questions(200, 50))
 
     assert Calibration.from_json(made.to_json()) == made
-    assert made.in_scope, made.out_of_scope == (200, 50)
+    assert (made.in_scope, made.out_of_scope) == (200, 50)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", json.dumps({"fitted_at": None, "confidences": {}}), "nonsense"])
