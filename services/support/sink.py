@@ -1,7 +1,7 @@
 """The rows of the training sink: feedback, and hand-offs.
 
-Columns are added, never renamed or dropped. A file keeps those of its day, and a data set takes its columns from its first
-file: read with `pyarrow.dataset.dataset(folder, schema=TABLES[topic].schema)`, in which a later column is null before.
+Columns are added, never renamed or dropped. A file keeps those of its day, and a data set takes its columns from its
+first file: read with `pyarrow.dataset.dataset(folder, schema=TABLES[topic].schema)`, and a later column is null before.
 """
 
 from collections.abc import Mapping
