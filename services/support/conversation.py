@@ -1,5 +1,6 @@
 """A conversation: what was said, what the bot's turns were made from, and what follows from that."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -7,7 +8,8 @@ from enum import StrEnum
 from itertools import chain, takewhile
 
 from chassis.errors import NotFound
-from support.knowledge import KnowledgeBase, Language
+from support.decision import Thresholds
+from support.knowledge import KnowledgeBase, Language, Scores
 
 MOST_TURNS = 40
 """The newest are kept, twenty exchanges: nothing looks further back, and a hand-off's summary stays small."""
@@ -39,7 +41,9 @@ class Suggestion:
 
     article_id: str
     title: str
-    probability: float
+    scores: Scores = Scores()  # noqa: RUF009 - frozen
+    phrasing: str = ""
+    """The article's phrasing that was nearest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,13 @@ class Evidence:
     suggestions: tuple[Suggestion, ...] = ()
     """Best first."""
     confidence: float = 0.0
+    thresholds: Thresholds | None = None
+    """Those that were in force."""
     versions: Versions = Versions()
+
+    def suggestion(self, article_id: str) -> Suggestion | None:
+        """What is known of an article that the bot had in mind."""
+        return next((each for each in self.suggestions if each.article_id == article_id), None)
 
     @property
     def topic(self) -> str:
@@ -175,6 +185,18 @@ def in_order(*places: Iterable[Turn]) -> tuple[Turn, ...]:
     for turn in chain(*places):
         each_once.setdefault(turn.turn_id, turn)
     return tuple(sorted(each_once.values(), key=lambda turn: turn.at))
+
+
+def customers_id(unique: str, tenant: str, customer_id: str) -> str:
+    """The id of a conversation, `unique` and a digest of it with its customer: it says whose it is by itself."""
+    digest = hashlib.sha256(f"{tenant}\0{customer_id}\0{unique}".encode()).hexdigest()
+    return f"{unique}-{digest[:16]}"
+
+
+def is_customers(conversation_id: str, tenant: str, customer_id: str) -> bool:
+    """Whether the id was made for this customer: what counts while nothing can be asked that keeps conversations."""
+    unique = conversation_id.rpartition("-")[0]
+    return conversation_id == customers_id(unique, tenant, customer_id)
 
 
 def no_conversation(conversation_id: str) -> NotFound:

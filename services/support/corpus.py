@@ -214,9 +214,10 @@ class Corpus:
         self.base = base
         self.articles: list[Article] = []
         self.change = 0
-        """Grows with every change of an article."""
+        """The sum of the articles' revisions: grows with every change, and is the same on every replica that has the
+        same articles."""
         self.indexed = 0
-        """The newest change that is in the indexes."""
+        """The newest change up to which all are in the indexes."""
         self.shelves: Mapping[Language, Shelf] = {language: Shelf(language) for language in LANGUAGES}
         self._row_of: dict[str, int] = {}
         self._open: BoolArray = np.zeros(FIRST_CAPACITY, np.bool_)
@@ -243,6 +244,9 @@ class Corpus:
                 self._open = np.concatenate([self._open, np.zeros(row, np.bool_)])
         elif article.revision <= self.articles[row].revision:
             return False
+        else:
+            self.change -= self.articles[row].revision
+        self.change += article.revision
         self.articles[row] = article
         restricted = article.audience != PUBLIC or article.valid_from is not None or article.valid_to is not None
         self._open[row] = not article.retired and not restricted
@@ -252,7 +256,6 @@ class Corpus:
             self._restricted.pop(row, None)
         for language, shelf in self.shelves.items():
             shelf.put(row, () if article.retired else searched(article, language), imported=imported)
-        self.change += 1
         return True
 
     def get(self, article_id: str) -> Article | None:

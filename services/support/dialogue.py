@@ -21,10 +21,12 @@ from support.conversation import (
     Suggestion,
     Turn,
     Versions,
+    customers_id,
+    is_customers,
     no_conversation,
 )
 from support.courtesy import courtesy
-from support.decision import Decision, Thresholds, combine, decide
+from support.decision import Decision, combine, decide
 from support.feedback import Feedback
 from support.follow_up import is_follow_up
 from support.handoff import Handoff, HandoffReason, HandoffState, requested
@@ -52,7 +54,6 @@ class Move:
     """A person is needed; without one, the rest is what the bot says."""
     told: Feedback | None = None
     """What a pick says about the question."""
-    thresholds: Thresholds | None = None
     retrieved: Retrieved | None = None
 
 
@@ -129,11 +130,14 @@ class Dialogue:
     async def _so_far(self, asked: Asked) -> SoFar:
         """The conversation out of Redis and its hand-off out of PostgreSQL, each of which may be away."""
         if not asked.conversation_id:
-            return SoFar(self._begun(asked, self._new_id()), begins=True)
+            conversation_id = customers_id(self._new_id(), asked.tenant, asked.customer_id)
+            return SoFar(self._begun(asked, conversation_id), begins=True)
         (kept, context_away), (handoff, desk_away) = await asyncio.gather(
             self._kept(asked.tenant, asked.conversation_id), self._handed(asked.tenant, asked.conversation_id)
         )
-        if kept is None and handoff is None and not context_away:
+        # While Redis is away the id alone says whose it is: else a person would be fetched into somebody else's.
+        may_be = context_away and is_customers(asked.conversation_id, asked.tenant, asked.customer_id)
+        if kept is None and handoff is None and not may_be:
             raise no_conversation(asked.conversation_id)
         for owner in (kept, handoff):
             if owner is not None:
@@ -192,10 +196,11 @@ class Dialogue:
             context=context,
             suggestions=_suggestions(retrieved.candidates, language),
             confidence=decision.confidence,
+            thresholds=decision.thresholds,
             versions=Versions(retrieved.encoders, retrieved.index, retrieved.reranker, calibration.version),
         )
         move = _said(decision, language)
-        return replace(move, evidence=evidence, thresholds=decision.thresholds, retrieved=retrieved)
+        return replace(move, evidence=evidence, retrieved=retrieved)
 
     async def _retrieve(
         self, question: str, context: str, asked: Asked, conversation: Conversation, language: Language
@@ -232,10 +237,10 @@ class Dialogue:
                 Outcome.OUT_OF_SCOPE, wording.no_longer_there(language), turn.evidence if turn else None, failed=True
             )
         evidence = None if turn is None else turn.evidence
-        suggested = () if evidence is None else evidence.suggestions
-        probability = next((each.probability for each in suggested if each.article_id == said.article_id), 0.0)
+        suggestion = None if evidence is None else evidence.suggestion(said.article_id)
         told = None if turn is None else feedback.picked(conversation, turn, said.article_id, asked.at)
-        candidate = Candidate(article, "", Scores(probability=probability))
+        known = ("", Scores()) if suggestion is None else (suggestion.phrasing, suggestion.scores)
+        candidate = Candidate(article, *known)
         return Move(Outcome.ANSWER, wording.answer(article, language), evidence, candidate, told=told)
 
     def _none_of_these(self, asked: Asked, so_far: SoFar, language: Language) -> Move:
@@ -322,8 +327,8 @@ def _text(said: Said, conversation: Conversation, language: Language) -> str:
         return said.text
     if isinstance(said, Picked):
         turn = conversation.offering(said.article_id)
-        suggested = turn.evidence.suggestions if turn is not None and turn.evidence is not None else ()
-        return next((each.title for each in suggested if each.article_id == said.article_id), said.article_id)
+        known = turn.evidence.suggestion(said.article_id) if turn is not None and turn.evidence is not None else None
+        return said.article_id if known is None else known.title
     return wording.NONE_OF_THESE[language] if isinstance(said, NoneOfThese) else wording.A_PERSON_PLEASE[language]
 
 
@@ -342,7 +347,7 @@ def _typed_choice(said: Said, conversation: Conversation) -> Said:
 def _suggestions(candidates: Sequence[Candidate], language: Language) -> tuple[Suggestion, ...]:
     return tuple(
         Suggestion(
-            each.article.article_id, each.article.in_language(each.article.title, language), each.scores.probability
+            each.article.article_id, each.article.in_language(each.article.title, language), each.scores, each.phrasing
         )
         for each in candidates[:SUGGESTIONS_KEPT]
     )
@@ -399,7 +404,7 @@ def _reply(
         candidates=move.candidates,
         handoff=handoff,
         confidence=0.0 if evidence is None else evidence.confidence,
-        thresholds=move.thresholds,
+        thresholds=None if evidence is None else evidence.thresholds,
         versions=Versions() if evidence is None else evidence.versions,
         degraded=tuple(dict.fromkeys((*degraded, *(retrieved.degraded if retrieved else ())))),
         retrieved=retrieved.candidates if retrieved else (),

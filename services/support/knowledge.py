@@ -105,7 +105,8 @@ class Retrieved:
     encoders: tuple[str, ...] = ()
     """ "<model>/<version>" of each encoder that took part."""
     index: int = 0
-    """The newest change that is in the index."""
+    """The newest change up to which all are in the index: the sum of its articles' revisions, the same on every replica
+    that has the same articles."""
     reranker: str = ""
     degraded: tuple[str, ...] = field(default=())
     """What could not take part: "model" means BM25 alone."""

@@ -85,7 +85,7 @@ def summary_message(summary: Summary, turns: Iterable[Turn] = ()) -> desk_pb2.Su
         turns=[turn_message(each) for each in turns],
         tried_article_ids=summary.tried_article_ids,
         top_candidates=[
-            desk_pb2.SuggestedArticle(article_id=each.article_id, title=each.title, probability=each.probability)
+            desk_pb2.SuggestedArticle(article_id=each.article_id, title=each.title, probability=each.scores.probability)
             for each in summary.top_candidates
         ],
     )

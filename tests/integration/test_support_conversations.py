@@ -20,7 +20,7 @@ from support.conversation_store import RedisConversations
 from support.desk_store import DeskStore
 from support.dialogue import Dialogue
 from support.feedback_store import FeedbackStore
-from support.knowledge import KnowledgeBase
+from support.knowledge import KnowledgeBase, Scores
 from support.ports import ContextUnavailable
 from support.transcripts import Transcripts
 from support.verdicts import Verdict, Verdicts
@@ -108,7 +108,9 @@ async def bank(conversations, urls) -> AsyncIterator[Bank]:
 
 def whole() -> Conversation:
     """A conversation with everything that one can have."""
-    evidence = Evidence("那手续费呢？", "zh", "境外汇款", (Suggestion("a", "标题 \u202bعربي\u202c 🙂", 0.25),), 0.25)
+    evidence = Evidence(
+        "那手续费呢？", "zh", "境外汇款", (Suggestion("a", "标题 \u202bعربي\u202c 🙂", Scores(probability=0.25)),), 0.25
+    )
     turns = (
         Turn("1", Speaker.CUSTOMER, "那手续费呢？\n", NOON),
         Turn("2", Speaker.BOT, "?", NOON, Outcome.CLARIFY, "", ("a",), evidence, failed=True),

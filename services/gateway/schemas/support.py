@@ -98,7 +98,8 @@ class AnswerVersions(Answer):
     encoders: list[str]
     """`<model>/<version>` of each encoder that took part."""
     index: int
-    """The newest change that is in the index."""
+    """The sum of the revisions of the articles in the index: the same on every replica that has taken in the same
+    changes."""
     reranker: str
     calibration: str
     """`default` before the first."""

@@ -29,7 +29,20 @@ def test_an_older_revision_changes_nothing():
     assert not corpus.put(article("a", "old words", revision=2))
     assert not corpus.put(article("a", "other words", revision=3))
     assert corpus.get("a").phrasings["en"] == ("new words",)
-    assert corpus.change == 1
+    assert corpus.change == 3
+
+
+def test_the_version_of_the_same_articles_is_the_same_in_whichever_order_they_came():
+    one, another = Corpus(BASE), Corpus(BASE)
+    for revision in (1, 2, 3):
+        one.put(article("a", f"words {revision}", revision=revision))
+    one.put(article("b", "more", revision=5))
+    another.put(article("b", "more", revision=5))
+    another.put(article("a", "words 3", revision=3))
+
+    assert one.change == another.change == 8
+    assert another.put(article("b", revision=6, retired=True))
+    assert another.change == 9
 
 
 def test_the_longest_waiting_goes_first_and_what_waits_by_itself_is_not_put_among_imports():

@@ -198,6 +198,16 @@ class TestCandidates:
         assert (told.source, told.correct_article_id, told.in_scope) == ("customer_picked", "card-arrival", True)
         assert told.evidence.question == "my card?"
 
+    async def test_the_one_that_is_picked_says_what_it_was_found_by(self, bank):
+        asked_back = await bank.say("my card?")
+
+        reply = await bank.pick("card-arrival")
+
+        assert reply.article == asked_back.candidates[1]
+        assert (reply.article.phrasing, reply.article.scores.probability) == ("card-arrival?", 0.4)
+        assert (reply.confidence, reply.thresholds) == (ASKED_BACK, asked_back.thresholds)
+        assert reply.versions == asked_back.versions
+
     @pytest.mark.parametrize("typed", ["2", "2.", "the second one", "第二个", "When does my card come?", "option 2"])
     async def test_one_may_be_picked_by_typing(self, bank, typed):
         await bank.say("my card?")
@@ -286,7 +296,7 @@ class TestAPerson:
         ]
         assert summary.tried_article_ids == ("lost-card", "card-arrival", "card-swallowed")
         assert summary.top_candidates[0].article_id == "lost-card"
-        assert summary.top_candidates[0].probability == ASKED_BACK
+        assert summary.top_candidates[0].scores.probability == ASKED_BACK
 
     async def test_one_who_has_asked_nothing_yet_is_handed_over_too(self, bank):
         reply = await bank.say("转人工")
@@ -382,6 +392,22 @@ class TestWhoseConversationItIs:
 
         with pytest.raises(NotFound):
             await bank.say("hello", customer_id="eve", conversation_id=reply.conversation_id)
+
+    @pytest.mark.parametrize("says", ["agent please", "I lost my card"])
+    async def test_while_nobody_can_say_whose_it_is_its_id_keeps_others_out(self, bank, says):
+        mine = await bank.say("I lost my card")
+        bank.conversations.away = True
+
+        for others in ({"customer_id": "eve"}, {"customer_id": ""}, {"base": KnowledgeBase("shop", "help")}):
+            with pytest.raises(NotFound):
+                await bank.say(says, conversation_id=mine.conversation_id, **others)
+        for id_ in ("x", mine.conversation_id[:-1], mine.conversation_id + "0"):
+            with pytest.raises(NotFound):
+                await bank.say(says, conversation_id=id_)
+        assert not bank.desk.handoffs
+
+        bank.conversations.away = False
+        assert (await bank.say("I lost my card", conversation_id=mine.conversation_id)).outcome is Outcome.ANSWER
 
     async def test_one_that_has_ended_is_not_begun_anew_under_its_id(self, bank):
         with pytest.raises(NotFound, match="ask without its id"):

@@ -7,6 +7,7 @@ import pytest
 from chassis.errors import CasebookError, Conflict, FailedPrecondition
 from support.conversation import Conversation, Evidence, Outcome, Speaker, Suggestion, Turn
 from support.handoff import Handoff, HandoffReason, HandoffState, requested
+from support.knowledge import Scores
 from tests.unit.support.bank import NOON
 
 LEASE = timedelta(minutes=5)
@@ -152,7 +153,7 @@ def taken(step, handoff: Handoff, moment) -> list[Handoff]:
 
 
 def test_the_summary_is_about_the_last_question_that_the_bot_tried():
-    evidence = Evidence("how?", "en", suggestions=(Suggestion("a", "A", 0.5),))
+    evidence = Evidence("how?", "en", suggestions=(Suggestion("a", "A", Scores(probability=0.5)),))
     turns = (
         Turn("1", Speaker.CUSTOMER, "how?", NOON),
         Turn("2", Speaker.BOT, "which?", NOON, Outcome.CLARIFY, "", ("a", "b"), evidence),
