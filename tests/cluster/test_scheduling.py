@@ -52,8 +52,10 @@ def test_inference_goes_to_the_gpu_node_and_nothing_else_does(cluster, nodes):
 
     [node] = placed(cluster, "inference", 1)
     assert int(nodes[node]["status"]["allocatable"]["nvidia.com/gpu"]) > 0
-    others = [placed(cluster, name, 1)[0] for name in ("gateway", "recommender")]
-    assert node not in others
+    others = {name: placed(cluster, name, 1)[0] for name in ("gateway", "recommender", "support")}
+    assert node not in others.values(), others
+    there = [pod["metadata"]["name"] for pod in cluster.get("pods") if pod["spec"].get("nodeName") == node]
+    assert there == [pod["metadata"]["name"] for pod in cluster.pods("inference")]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def six_of(cluster, name):
         until(f"two pods of {name} again", 60, two, lambda pods: len(pods) == 2)
 
 
-@pytest.mark.parametrize("name", ["gateway", "recommender", "inference"])
+@pytest.mark.parametrize("name", ["gateway", "recommender", "support", "inference"])
 def test_replicas_spread_over_zones(production, nodes, name):
     with six_of(production, name) as there:
         zones = Counter(nodes[node]["metadata"]["labels"][ZONE] for node in there)
@@ -130,20 +132,21 @@ def unmeasured(cluster, name):
     return {pod: node for pod, node in nodes.items() if pod not in measured}
 
 
-def test_an_autoscaler_goes_up_with_cpu_and_down_without(production, nodes):
+@pytest.mark.parametrize("name", ["recommender", "support"])
+def test_an_autoscaler_goes_up_with_cpu_and_down_without(production, nodes, name):
     def use(cpu):
-        names = [pod["metadata"]["name"] for pod in production.pods("recommender")]
+        names = [pod["metadata"]["name"] for pod in production.pods(name)]
         production.run("annotate", "--overwrite", "pod", *names, f"{USES}={cpu}")  # one of them may just be going
         return len(names)
 
-    with six_of(production, "recommender"):
+    with six_of(production, name):
         # Before it goes down, an autoscaler counts a pod without metrics as using all that it asks for: two such pods
         # of four hold all four. So nodes that nobody measures must show here, not as an autoscaler that is stuck.
-        until("metrics of every pod", 120, lambda: unmeasured(production, "recommender"), lambda without: without == {})
+        until("metrics of every pod", 120, lambda: unmeasured(production, name), lambda without: without == {})
         quick = {"scaleDown": {"stabilizationWindowSeconds": 0}}
-        tell_autoscaler(production, "recommender", minReplicas=2, behavior=quick)
+        tell_autoscaler(production, name, minReplicas=2, behavior=quick)
 
         down = until("two replicas while little is used", 240, lambda: use("100m"), lambda count: count == 2)
         up = until("four replicas or more at full use", 120, lambda: use("1500m"), lambda count: count >= 4)
         until("two replicas again", 240, lambda: use("100m"), lambda count: count == 2)
-    print(f"down {down}, up to {up}, down again")
+    print(f"{name}: down {down}, up to {up}, down again")
