@@ -203,12 +203,6 @@ class Calibrations:
         self._target_risks[base, language] = target_risk
         self._in_force.pop((base, language), None)
 
-    def forget(self, base: KnowledgeBase) -> None:
-        """Takes out what was put in for a base."""
-        for kept in (self._own, self._target_risks, self._in_force):
-            for place in [each for each in kept if each[0] == base]:
-                del kept[place]
-
 
 def fit(examples: Mapping[Way, Sequence[Example]], fitted_at: datetime | None = None) -> Calibration | None:
     """A calibration of each way of retrieving, from the same questions; None where there are too few of them.

@@ -316,10 +316,6 @@ class Bases:
         """Those that have had an article."""
         return list(self._corpora.values())
 
-    def forget(self, base: KnowledgeBase) -> None:
-        """Serves a base no longer."""
-        self._corpora.pop(base, None)
-
 
 class CorpusKeeper:
     """Brings the indexes up to the articles and to the encoders' versions, and merges segments.

@@ -32,7 +32,7 @@ _handoffs = _meter.create_counter("casebook.support.handoffs", description="Hand
 _waited = _meter.create_histogram(
     "casebook.support.handoff.wait",
     unit="s",
-    description="From the request for a person to an agent's first claim.",
+    description="From the request for a person to each claim out of the queue.",
     explicit_bucket_boundaries_advisory=WAIT_BUCKETS,
 )
 _lasted = _meter.create_histogram(

@@ -143,9 +143,6 @@ def test_a_base_has_the_default_until_it_has_its_own():
     assert registry.of(BASE, "zh").version == "default"
     assert registry.of(KnowledgeBase("bank", "other"), "en").version == "default"
 
-    registry.forget(BASE)
-    assert registry.of(BASE, "en").version == "default"
-
 
 def test_the_chosen_risk_counts_whatever_calibration_does():
     registry = Calibrations(shipped()[1])

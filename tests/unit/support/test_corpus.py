@@ -18,8 +18,6 @@ def test_a_base_begins_with_its_first_article():
     assert bases.of(BASE) is None
     assert bases.put(BASE, ARTICLES[0])
     assert [corpus.base for corpus in bases.all()] == [BASE]
-    bases.forget(BASE)
-    assert bases.of(BASE) is None
 
 
 def test_an_older_revision_changes_nothing():
