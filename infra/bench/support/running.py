@@ -2,15 +2,19 @@
 
 import asyncio
 import itertools
+import shutil
+import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import numpy as np
+import psutil
 from pydantic import SecretStr
+from rich.console import Console
 
 from casebook.support.v1 import knowledge_pb2, support_pb2
 from casebook.support.v1.knowledge_pb2_grpc import KnowledgeServiceStub
@@ -18,7 +22,10 @@ from casebook.support.v1.support_pb2_grpc import SupportServiceStub
 from chassis.identity import Identity, Role
 from chassis.rpc import connect
 from chassis.settings import Settings
+from cli.console import TerminalEcho
 from cli.home import Home
+from cli.processes import ProcessSpec, free_ports, http_ready
+from cli.supervisor import Supervisor
 from loadtests.__main__ import started
 from support.articles import MAX_PHRASING_CHARACTERS, MAX_TITLE_CHARACTERS
 
@@ -27,10 +34,11 @@ IMPORT_SECONDS = 60.0
 INDEXED_SECONDS = 600.0
 """10,000 phrasings took 115 s on two cores at rest."""
 REFRESHED_SECONDS = 30.0
+SECOND_READY_SECONDS = 120.0
 PHRASINGS_A_CALL = 4_000
 """An import stays below gRPC's 4 MiB."""
 FOUND_BY_MEANING = 0.99
-"""The cosine from which a question counts as the phrasing itself."""
+"""The cosine from which a question counts as one of the article's own phrasings."""
 WHO = Identity("demo", "bench", frozenset({Role.OPERATOR}))
 
 
@@ -54,12 +62,48 @@ def service(log: Path) -> Iterator[Home]:
         yield home
 
 
-class Client:
-    """Asks one base of the running service, and fills it."""
+@asynccontextmanager
+async def second_replica(home: Home) -> AsyncIterator[str]:
+    """Another `support serve` of the running system, ready; its address. Ended with the block.
 
-    def __init__(self, home: Home, base: str) -> None:
+    It is told what the first one is told, hears of changes through Kafka alone, and encodes for itself, on a copy of
+    the vectors that the first one has now. Raises ProcessFailedError where it does not start.
+    """
+    name, port, ops_port = "support serve 2", *free_ports(2)
+    vectors = home.path / "vectors-2"
+    shutil.copytree(home.folder("vectors"), vectors)
+    own = {
+        "CASEBOOK_INSTANCE": name.replace(" ", "-"),
+        "CASEBOOK_GRPC_LISTEN": f"127.0.0.1:{port}",
+        "CASEBOOK_OPS_LISTEN": f"127.0.0.1:{ops_port}",
+        "CASEBOOK_TRACE_FILE": str(home.folder("traces") / "support-serve-2.jsonl"),
+        "CASEBOOK_VECTOR_CACHE": str(vectors),
+    }
+    spec = ProcessSpec(
+        name,
+        (sys.executable, "-m", "support", "serve"),
+        env=_first_replica(home).environ() | own,
+        ready=http_ready(ops_port),
+        ready_within_seconds=SECOND_READY_SECONDS,
+    )
+    async with Supervisor([spec], home.folder("logs"), TerminalEcho(Console(), warnings_only=True)):
+        yield own["CASEBOOK_GRPC_LISTEN"]
+
+
+def _first_replica(home: Home) -> psutil.Process:
+    below = psutil.Process(int((home.path / "lock").read_text())).children()
+    [first] = [each for each in below if each.cmdline()[1:] == ["-m", "support", "serve"]]
+    return first
+
+
+class Client:
+    """Asks one base of one replica of the running service, and fills it."""
+
+    def __init__(self, home: Home, base: str, address: str = "") -> None:
+        """`address` is that of a replica; without it, the first one's."""
         settings = Settings(token_keys=SecretStr(home.token_keys))
-        self._channel = connect(home.addresses()["CASEBOOK_SUPPORT_ADDRESS"], settings, service_identity=WHO)
+        address = address or home.addresses()["CASEBOOK_SUPPORT_ADDRESS"]
+        self._channel = connect(address, settings, service_identity=WHO)
         self._support = SupportServiceStub(self._channel)
         self._knowledge = KnowledgeServiceStub(self._channel)
         self._base = base
@@ -75,29 +119,33 @@ class Client:
         answer: support_pb2.AskResponse = await self._support.Ask(request, timeout=ASK_SECONDS)
         return answer
 
-    async def fill(self, phrasings: Mapping[str, Sequence[str]]) -> float:
-        """Imports articles with their English phrasings, and waits until the last one is found by meaning.
+    async def fill(self, phrasings: Mapping[str, Sequence[str]], found_by: "Client | None" = None) -> float:
+        """Imports articles with their English phrasings, and waits until the last one is found by meaning: by
+        `found_by`, which asks another replica, else here.
 
         Returns the seconds that took. Raises TimeoutError.
         """
+        asked = found_by or self
         begun = time.perf_counter()
         made = [_article(name, own, f"About {name}.") for name, own in phrasings.items()]
         for some in _calls(made):
             request = knowledge_pb2.ImportArticlesRequest(knowledge_base=self._base, articles=some)
             await self._knowledge.ImportArticles(request, timeout=IMPORT_SECONDS)
         async with asyncio.timeout(INDEXED_SECONDS):
-            await _until(lambda: self._finds(made[-1].phrasings.en[-1]), 0.5)
+            await _until(lambda: asked.finds(made[-1]), 0.5)
         return time.perf_counter() - begun
 
-    async def _finds(self, phrasing: str) -> bool:
+    async def finds(self, article: knowledge_pb2.Article) -> bool:
+        """Whether the article's last phrasing is found by meaning. Articles are taken in whole, so all of it is."""
         try:
-            answer = await self.ask(phrasing)
+            answer = await self.ask(article.phrasings.en[-1])
         except grpc.RpcError:
             return False
-        found = answer.retrieved[0].scores.dense if answer.retrieved else 0.0
-        return "model" not in answer.degraded and found > FOUND_BY_MEANING
+        found = {each.article_id: each.scores.dense for each in answer.retrieved}
+        return "model" not in answer.degraded and found.get(article.article_id, 0.0) > FOUND_BY_MEANING
 
-    async def _answers_with(self, word: str) -> bool:
+    async def answers_with(self, word: str) -> bool:
+        """Whether what is found first has the word in it."""
         return word in next((each.matched_phrasing for each in (await self.ask(word)).retrieved), "")
 
     async def steadily(self, questions: Sequence[str], rate: float, seconds: float) -> Speed:
@@ -146,8 +194,11 @@ class Client:
         await asyncio.gather(*(caller() for _ in range(callers)))
         return _speed(f"{callers} callers", times, failed, time.perf_counter() - begun)
 
-    async def refresh_ms(self) -> float:
-        """From the call that changes an article to the first answer out of it. Raises TimeoutError."""
+    async def refresh_ms(self, found_by: "Client | None" = None) -> float:
+        """From the call that changes an article to the first answer out of it: by `found_by`, which asks another
+        replica, else here. Raises TimeoutError.
+        """
+        asked = found_by or self
         word = f"zyx{next(self._changes)}quvw"
         changed = _article("bench-changed", [f"tell me about {word}"], word)
         begun = time.perf_counter()
@@ -155,14 +206,14 @@ class Client:
             knowledge_pb2.PutArticleRequest(knowledge_base=self._base, article=changed), timeout=ASK_SECONDS
         )
         async with asyncio.timeout(REFRESHED_SECONDS):
-            await _until(lambda: self._answers_with(word), 0.01)
+            await _until(lambda: asked.answers_with(word), 0.01)
         return (time.perf_counter() - begun) * 1e3
 
-    async def refreshes_during(self, work: asyncio.Task[float]) -> list[float]:
+    async def refreshes_during(self, work: asyncio.Task[float], found_by: "Client | None" = None) -> list[float]:
         """What `refresh_ms` measures, a second after each other, as long as `work` goes on; at least one."""
-        times = [await self.refresh_ms()]
+        times = [await self.refresh_ms(found_by)]
         while not work.done():
-            times.append(await self.refresh_ms())
+            times.append(await self.refresh_ms(found_by))
             await asyncio.wait([work], timeout=1.0)
         return times
 
