@@ -192,18 +192,24 @@ class Shelf:
                 self._home[row] = (by, place)
             else:
                 by.live[place] = False
-        self.segments = (by, *(each for each in self.segments if each not in merged))
+        rest = tuple(each for each in self.segments if each not in merged)
+        self.segments = (by, *rest) if len(by) else rest
 
     def due(self) -> tuple[Segment, ...]:
-        """The segments to merge now; none, mostly."""
-        if not self.segments:
-            return ()
-        largest = max(self.segments, key=len)
-        small = tuple(each for each in self.segments if each is not largest)
+        """The segments to merge now; none, mostly. Those that have vectors of the same versions: else one that has none
+        yet, while the model server is away, would take all vectors with it."""
+        alike: dict[frozenset[str], list[Segment]] = {}
+        for segment in self.segments:
+            alike.setdefault(frozenset(segment.dense), []).append(segment)
+        return next((due for each in alike.values() if (due := self._due(each))), ())
+
+    def _due(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        largest = max(segments, key=len)
+        small = tuple(each for each in segments if each is not largest)
         added = sum(len(each) for each in small)
         gone = len(largest) - int(largest.kept.sum())
         if (small and len(self) <= SMALL_SHELF) or added + gone > MERGED_WHOLE * len(largest):
-            return self.segments
+            return tuple(segments)
         return small if len(small) > MOST_SMALL_SEGMENTS else ()
 
 
@@ -449,20 +455,30 @@ class CorpusKeeper:
 
     async def _encode_missing(self, corpus: Corpus) -> list[ModelUnavailable]:
         """Gives segments the vectors that they lack, and takes away those of versions that may answer no more."""
+        failures: list[ModelUnavailable] = []
         async with self._encoding.setdefault(corpus.base, asyncio.Lock()):
-            try:
-                for language, shelf in corpus.shelves.items():
-                    if not shelf.segments:
-                        continue
+            for language, shelf in corpus.shelves.items():
+                if not shelf.segments:
+                    continue
+                try:
                     versions = await self._encoder.versions(language)
-                    for segment in sorted(shelf.segments, key=len, reverse=True):
-                        for version in versions:
-                            if version not in segment.dense:
-                                await self._encode(shelf, segment, version)
-                        _drop_versions(segment, versions)
-            except ModelUnavailable as error:
-                return [error]
-        return []
+                except ModelUnavailable as error:
+                    failures.append(error)
+                    continue
+                for version in versions:
+                    try:
+                        await self._encode_version(shelf, version)
+                    except ModelUnavailable as error:  # perhaps this version alone
+                        failures.append(error)
+                for segment in shelf.segments:
+                    _drop_versions(segment, versions)
+                self._merge_when_due(shelf)
+        return failures
+
+    async def _encode_version(self, shelf: Shelf, version: str) -> None:
+        for segment in sorted(shelf.segments, key=len, reverse=True):
+            if version not in segment.dense:
+                await self._encode(shelf, segment, version)
 
     async def _encode(self, shelf: Shelf, segment: Segment, version: str) -> None:
         started = time.perf_counter()
@@ -497,8 +513,10 @@ class CorpusKeeper:
 
     def _merge_when_due(self, shelf: Shelf) -> None:
         running = self._merging.get(shelf)
-        if running is not None and not running.done():
-            return
+        if running is not None:
+            if not running.done():
+                return
+            running.result()  # what nobody expected ends the process
         segments = shelf.due()
         if segments:
             self._merging[shelf] = asyncio.create_task(self.merge(shelf, segments))
@@ -543,15 +561,15 @@ def merge(segments: Sequence[Segment], backgrounds: Mapping[str, Float32Array] |
     phrasings are compared with their own mean length; with None both stay those of the first. Versions of the encoder
     that one of the segments lacks are left out.
     """
-    lives = [each.live.copy() for each in segments]
+    lives, denses = [each.live.copy() for each in segments], [each.dense for each in segments]
     kept = [np.repeat(live, np.diff(each.starts)) for each, live in zip(segments, lives, strict=True)]
     tokens = joined([(each.postings.texts, mask) for each, mask in zip(segments, kept, strict=True)])
     sizes = np.concatenate([np.diff(each.starts)[live] for each, live in zip(segments, lives, strict=True)])
     starts = np.concatenate([[0], np.cumsum(sizes)])
     dense = {}
-    for version in segments[0].dense:
-        if all(version in each.dense for each in segments):
-            parts = [(each.dense[version], np.flatnonzero(mask)) for each, mask in zip(segments, kept, strict=True)]
+    for version in denses[0]:
+        if all(version in each for each in denses):
+            parts = [(each[version], np.flatnonzero(mask)) for each, mask in zip(denses, kept, strict=True)]
             dense[version] = _merged_dense(parts, starts, (backgrounds or {}).get(version))
     return Segment(
         phrasings=[

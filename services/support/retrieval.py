@@ -228,12 +228,13 @@ class HybridRetriever:
     async def _search(self, inquiry: Inquiry, shelf: Shelf, meaning: Meaning | None) -> Found:
         segments, share = shelf.segments, self._reranker.lexical_shares[shelf.language]
         allowed = inquiry.corpus.allowed(inquiry.now, inquiry.audiences)
+        # Now, not in the thread: what changes meanwhile has left these segments for one that is not among them.
+        usable = [each.live & allowed[each.rows] for each in segments]
         searched = tokens(inquiry.question.text, shelf.language)
         if sum(len(each) for each in segments) <= SMALL:
-            return search(segments, allowed, searched, meaning, inquiry.depth, share, shelf.language)
-        allowed = allowed.copy()
+            return search(segments, usable, searched, meaning, inquiry.depth, share, shelf.language)
         return await asyncio.to_thread(
-            search, segments, allowed, searched, meaning, inquiry.depth, share, shelf.language
+            search, segments, usable, searched, meaning, inquiry.depth, share, shelf.language
         )
 
     def _rerank(self, inquiry: Inquiry, shelf: Shelf, found: Found, progress: Progress) -> None:
@@ -275,7 +276,7 @@ def is_doubtful(progress: Progress) -> bool:
 
 def search(
     segments: Sequence[Segment],
-    allowed: BoolArray,
+    usable: Sequence[BoolArray],
     question_tokens: Sequence[str],
     meaning: Meaning | None,
     depth: int,
@@ -284,36 +285,36 @@ def search(
 ) -> Found:
     """The `depth` articles that are best by words and the `depth` nearest in meaning, with all that is known of each.
 
-    `allowed`: bool [articles of the corpus].
+    `usable`: of each segment, which articles may be found there: bool [articles of the segment].
     """
-    usable = [each.live & allowed[each.rows] for each in segments]
+    denses = [each.dense.get(meaning.version) if meaning is not None else None for each in segments]
     words = score([each.postings for each in segments], question_tokens)
-    by_words = np.zeros(len(allowed), np.float32)
+    by_words = np.zeros(1 + max((int(each.rows.max()) for each in segments), default=-1), np.float32)
     for segment, mask, scores in zip(segments, usable, words.by_segment, strict=True):
         by_words[segment.rows[mask]] = segment.best_by_article(scores)[mask]
     rows = [_greatest(by_words, depth)]
     by_meaning: list[tuple[Int64Array, Float32Array]] = []
-    for segment, mask in zip(segments, usable, strict=True):
-        if meaning is not None and meaning.version in segment.dense:
-            by_meaning.append(nearest(segment, mask, meaning, depth))
+    for segment, mask, dense in zip(segments, usable, denses, strict=True):
+        if meaning is not None and dense is not None:
+            by_meaning.append(nearest(segment, mask, dense, meaning, depth))
     if by_meaning:
         cosines = np.concatenate([each for _, each in by_meaning])
         rows.append(np.concatenate([each for each, _ in by_meaning])[np.argsort(-cosines, kind="stable")[:depth]])
-    wanted = np.zeros(len(allowed), np.bool_)
+    wanted = np.zeros(len(by_words), np.bool_)
     wanted[np.concatenate(rows)] = True
     known: list[_Known] = []
-    for segment, mask, scores in zip(segments, usable, words.by_segment, strict=True):
+    for segment, mask, dense, scores in zip(segments, usable, denses, words.by_segment, strict=True):
         places = np.flatnonzero(mask & wanted[segment.rows]).tolist()
-        dense = segment.dense.get(meaning.version) if meaning else None
         vector = dense.centred(meaning.vector) if meaning is not None and dense is not None else None
         known += [_known(segment, place, scores, dense, vector, language) for place in places]
     encoder = meaning.encoder if meaning is not None and by_meaning else ""
     return _found(encoder, known, question_tokens, words.attainable, lexical_share)
 
 
-def nearest(segment: Segment, usable: BoolArray, meaning: Meaning, depth: int) -> tuple[Int64Array, Float32Array]:
+def nearest(
+    segment: Segment, usable: BoolArray, dense: DenseSegment, meaning: Meaning, depth: int
+) -> tuple[Int64Array, Float32Array]:
     """The articles (rows of the corpus) with the `depth` nearest phrasings of distinct ones, and those cosines."""
-    dense = segment.dense[meaning.version]
     vector, count = dense.centred(meaning.vector), NEAREST
     while True:
         phrasings, cosines = dense.search(vector, count)

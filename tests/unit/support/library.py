@@ -37,6 +37,8 @@ class WordEncoder:
     def __init__(self) -> None:
         self.fails = False
         self.hangs = False
+        self.refused: set[str] = set()
+        """What no call succeeds with."""
         self.held: dict[str, Held] = {}
         """By text, what is not encoded before it is let go."""
         self.loaded: dict[Language, list[str]] = {"en": ["1"], "zh": ["1"]}
@@ -45,7 +47,7 @@ class WordEncoder:
     async def encode(
         self, texts: Sequence[str], language: Language, *, version: str = "", request_key: str = ""
     ) -> tuple[np.ndarray, str]:
-        if self.fails:
+        if self.fails or not self.refused.isdisjoint(texts):
             raise ModelUnavailable("the model server is away")
         if self.hangs:
             await asyncio.Event().wait()
