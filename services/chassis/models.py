@@ -47,8 +47,11 @@ class ModelClient:
             answer = await self._server.ModelInfer(_request(model, inputs, key, version), timeout=seconds)
         except (grpc.RpcError, CasebookError) as error:
             raise self._failed(f"model {model}", error) from error
-        # Shares its memory with the message.
-        values = np.frombuffer(answer.raw_output_contents[0], np.float32).reshape(answer.outputs[0].shape)
+        try:
+            # Shares its memory with the message.
+            values = np.frombuffer(answer.raw_output_contents[0], np.float32).reshape(answer.outputs[0].shape)
+        except (IndexError, ValueError) as error:
+            raise self._unavailable(f"model {model}: its answer has no float32 contents of its shape") from error
         return Inferred(values, answer.model_version)
 
     async def loaded_versions(self, model: str) -> list[str]:

@@ -17,6 +17,9 @@ from support.conversation import Conversation
 from support.ports import ContextUnavailable
 
 SAVE = """
+if redis.call('HGET', KEYS[1], 'revision') == ARGV[2] and redis.call('HGET', KEYS[1], 'conversation') == ARGV[3] then
+  return 1 -- the answer to this very call was lost, and it comes again
+end
 if (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'conversation', ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
@@ -54,7 +57,10 @@ class RedisConversations:
             return None
 
     async def save(self, conversation: Conversation) -> bool:
-        """Keeps it in place of the revision before; False where another turn came first. Raises ContextUnavailable."""
+        """Keeps it in place of the revision before; False where another turn came first. Raises ContextUnavailable.
+
+        Idempotent: the client calls again where a connection ended before the answer came.
+        """
         values: list[str | int | bytes] = [
             conversation.revision - 1,
             conversation.revision,

@@ -287,9 +287,9 @@ class VectorFile:
         beside = self.path.with_suffix(".new")
         with self.path.open("rb") as old, beside.open("wb") as new:
             new.write(_MAGIC)
-            old.seek(len(_MAGIC) + (whole - self._most // 2) * _RECORD.itemsize)
+            old.seek(len(_MAGIC) + max(0, whole - self._most // 2) * _RECORD.itemsize)
             shutil.copyfileobj(old, new)
-            new.write(records.tobytes())
+            new.write(records[-(self._most - self._most // 2) :].tobytes())
         beside.replace(self.path)
         self._read()
 

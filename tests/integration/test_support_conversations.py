@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 import redis.asyncio
 
-from chassis import database
+from chassis import database, redis_client
 from chassis.errors import NotFound, Unavailable
 from chassis.events import new_event_id
 from cli.processes import free_ports
@@ -131,9 +132,58 @@ async def test_a_revision_is_written_once_and_only_on_top_of_the_one_before(conv
     first = whole()
     assert await conversations.save(first)
 
-    assert not await conversations.save(first)
+    assert not await conversations.save(replace(first, language="en"))
     assert not await conversations.save(replace(first, revision=3))
     assert await conversations.save(replace(first, revision=2))
+
+
+@asynccontextmanager
+async def losing_an_answer(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A way to a Redis: once the event is set, the connection ends in place of the answer to the next script."""
+    lose = asyncio.Event()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, server = await asyncio.open_connection("127.0.0.1", port)
+        lost = asyncio.Event()
+
+        async def answer() -> None:
+            while data := await answers.read(65_536):
+                if lost.is_set():
+                    break
+                writer.write(data)
+            writer.close()
+
+        answering = asyncio.create_task(answer())
+        while data := await reader.read(65_536):
+            if lose.is_set() and b"EVALSHA" in data:
+                lose.clear()
+                lost.set()
+            server.write(data)
+        server.close()
+        await answering
+
+    listener = await asyncio.start_server(carry, "127.0.0.1", 0)
+    yield listener.sockets[0].getsockname()[1], lose
+    listener.close()
+
+
+async def test_a_turn_whose_answer_is_lost_is_kept_once_and_nobody_is_fetched_for_it(own_redis, urls):
+    engine = database.connect(urls.service)
+    async with losing_an_answer(own_redis.port) as (port, lose):
+        client = redis_client.connect(redis_address(f"127.0.0.1:{port}", "test"), 2.0)
+        bank = Bank(RedisConversations(client, TTL_SECONDS, deadline_seconds=2.0), engine)
+        first = await bank.ask("I lost my card")
+        lose.set()
+        second = await bank.ask("will it rain?", first.conversation_id)
+        told = await bank.transcripts.read("bank", first.conversation_id, "ana")
+        await client.aclose()
+    await bank.desk.close()
+    await engine.dispose()
+
+    assert not lose.is_set()
+    assert (second.outcome, second.degraded) == (Outcome.OUT_OF_SCOPE, ())
+    assert [each.text for each in told.turns][::2] == ["I lost my card", "will it rain?"]
+    assert len(told.turns) == 4
 
 
 async def test_one_that_has_ended_is_not_brought_back_by_a_late_turn(conversations, client):

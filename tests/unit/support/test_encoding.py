@@ -149,6 +149,17 @@ def test_a_full_file_loses_its_older_half_while_it_is_read(tmp_path):
     assert file.path.stat().st_size == 32 + 25 * 804
 
 
+@pytest.mark.parametrize("there", [0, 5, 12])
+def test_more_than_a_file_holds_leaves_the_newest(tmp_path, there):
+    file = VectorCache(tmp_path, most_vectors=20).of("m/1")
+    file.add(TEXTS[:there], VECTORS[:there])
+    file.add(TEXTS[there:], VECTORS[there:])
+
+    kept = VectorCache(tmp_path, most_vectors=20).of("m/1")
+    assert kept.get(TEXTS[-10:])[1].tolist() == []
+    assert 10 <= len(kept) <= 20
+
+
 def test_two_processes_may_write_one_file(tmp_path):
     one, another = VectorCache(tmp_path).of("m/1"), VectorCache(tmp_path).of("m/1")
     one.add(TEXTS[:20], VECTORS[:20])
