@@ -7,6 +7,7 @@ change is searchable in the time that its own phrasings take, however many other
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ LANES: tuple[Lane, ...] = get_args(Lane)
 Taken = list[tuple[int, tuple[str, ...]]]
 """Rows on their way into a segment, with their texts."""
 
+ENCODE = "encode"
+"""The work beside those of the lanes."""
 FIRST_CAPACITY = 256
 INLINE_PHRASINGS = 100
 """A segment of so many phrasings takes 2 ms and is made at once, a larger one in a thread."""
@@ -339,6 +342,8 @@ class CorpusKeeper:
         self._wake = asyncio.Event()
         self._taking_in: dict[tuple[KnowledgeBase, Lane], asyncio.Lock] = {}
         self._encoding: dict[KnowledgeBase, asyncio.Lock] = {}
+        self._encoded: dict[KnowledgeBase, int] = {}
+        """Up to which change a base had all vectors when they were last looked at."""
         self._backgrounds: dict[tuple[Language, str], Float32Array] = {}
         self._merging: dict[Shelf, asyncio.Task[None]] = {}
 
@@ -350,14 +355,20 @@ class CorpusKeeper:
         """Keeps the indexes until cancelled."""
         works: Mapping[str, Callable[[Corpus], Awaitable[list[ModelUnavailable]]]] = {
             **{lane: partial(self._take_in_lane, lane=lane) for lane in LANES},
-            "encode": self._encode_missing,
+            ENCODE: self._encode_missing,
         }
         tasks: dict[tuple[KnowledgeBase, str], asyncio.Task[None]] = {}
+        polled_at = -math.inf
         try:
             while True:
                 self._wake.clear()
+                if polls := time.monotonic() - polled_at >= self._poll_seconds:
+                    polled_at = time.monotonic()
                 for corpus in self._bases.all():
                     for name, work in works.items():
+                        # A change of one base asks nothing of the model server for all the others.
+                        if name == ENCODE and not polls and self._encoded.get(corpus.base) == corpus.indexed:
+                            continue
                         running = tasks.get((corpus.base, name))
                         if running is not None and not running.done():
                             continue
@@ -457,6 +468,7 @@ class CorpusKeeper:
         """Gives segments the vectors that they lack, and takes away those of versions that may answer no more."""
         failures: list[ModelUnavailable] = []
         async with self._encoding.setdefault(corpus.base, asyncio.Lock()):
+            until = corpus.indexed
             for language, shelf in corpus.shelves.items():
                 if not shelf.segments:
                     continue
@@ -473,6 +485,8 @@ class CorpusKeeper:
                 for segment in shelf.segments:
                     _drop_versions(segment, versions)
                 self._merge_when_due(shelf)
+            if not failures:
+                self._encoded[corpus.base] = until
         return failures
 
     async def _encode_version(self, shelf: Shelf, version: str) -> None:

@@ -42,6 +42,8 @@ class WordEncoder:
         self.held: dict[str, Held] = {}
         """By text, what is not encoded before it is let go."""
         self.loaded: dict[Language, list[str]] = {"en": ["1"], "zh": ["1"]}
+        self.listed = 0
+        """How often it was asked what is loaded."""
         self.encoded: list[tuple[str, Language, str]] = []
 
     async def encode(
@@ -64,6 +66,7 @@ class WordEncoder:
         return (await self.encode(texts, language, version=version))[0]
 
     async def versions(self, language: Language) -> list[str]:
+        self.listed += 1
         if self.fails:
             raise ModelUnavailable("the model server is away")
         return self.loaded[language]

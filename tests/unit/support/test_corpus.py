@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.corpus import LANES, Bases, Corpus, searched
+from support.corpus import LANES, Bases, Corpus, CorpusKeeper, searched
+from support.knowledge import KnowledgeBase
 from support.language import tokens
 from support.ports import ModelUnavailable
 from support.retrieval import search
@@ -82,6 +83,7 @@ def test_what_could_not_be_taken_in_waits_again_as_the_first_in_its_newest_state
 async def kept():
     """The library, and what keeps its indexes beside it."""
     library = await Library().open()
+    library.keeper = CorpusKeeper(library.bases, library.encoder, poll_seconds=600.0)
     keeping = asyncio.create_task(library.keeper.run())
     yield library
     keeping.cancel()
@@ -116,6 +118,18 @@ async def test_a_change_by_itself_waits_for_no_import_that_is_being_encoded(kept
     await until_found(kept, "more", "yet more matter")
     await kept.keeper.catch_up(BASE)
     assert kept.corpus.indexed == kept.corpus.change
+
+
+async def test_a_change_of_one_base_asks_nothing_of_the_model_server_for_others(kept):
+    for number in range(20):
+        kept.bases.put(KnowledgeBase("city", f"branch-{number}"), ARTICLES[0])
+    await kept.keeper.refresh()
+    before = kept.encoder.listed
+    kept.put(article("film", "where are the microfilm readers"))
+    kept.keeper.wake()
+    await until_found(kept, "film", "where are the microfilm readers")
+
+    assert kept.encoder.listed - before <= 2 * len(kept.corpus.shelves)
 
 
 async def test_an_import_that_a_change_by_itself_has_overtaken_does_not_bring_the_older_state_back(kept):
