@@ -93,7 +93,7 @@ def check(articles: Sequence[Article], questions: Sequence[LabelledQuestion]) ->
     for article in articles:
         problems += (f"{article.article_id}: {problem}" for problem in _article_problems(article))
     indexed: dict[str, str] = {}
-    for where, text in _indexed_texts(articles):
+    for where, text in indexed_texts(articles):
         if (earlier := indexed.setdefault(key(text), where)) != where:
             problems.append(f"{where}: {text!r} is also {earlier}")
     return problems + list(_question_problems(articles, questions, indexed))
@@ -172,7 +172,7 @@ def draw_english(
             text = " ".join(row["text"].split())
             texts[row["category"]].setdefault(key(text), text)
     intents = Counter(each for of_intent in texts.values() for each in of_intent)
-    taken = {key(text) for _, text in _indexed_texts(written)}
+    taken = {key(text) for _, text in indexed_texts(written)}
     return {
         intent: _drawn(intent, [text for each, text in of_intent.items() if intents[each] == 1 and each not in taken])
         for intent, of_intent in _without(texts, left_out).items()
@@ -264,7 +264,7 @@ def _length_problems(field: str, text: str, limit: int) -> Iterator[str]:
         yield f"{field}: one line of 1 to {limit} characters is expected, received {len(text)}: {text[:40]!r}"
 
 
-def _indexed_texts(articles: Iterable[Article]) -> Iterator[tuple[str, str]]:
+def indexed_texts(articles: Iterable[Article]) -> Iterator[tuple[str, str]]:
     """Where each text stands that a question is compared with, and the text."""
     for article in articles:
         for language in LANGUAGES:

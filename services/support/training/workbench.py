@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from support.calibration import Calibration, Calibrations
+from support import quality
+from support.calibration import WAYS, Calibration, Calibrations, fit
 from support.corpus import Bases, CorpusKeeper
 from support.knowledge import Article, KnowledgeBase, LabelledQuestion, Language, Retrieved
 from support.ports import Encoder, Float32Array
@@ -37,12 +38,13 @@ class Workbench:
     def __init__(
         self, encoder: Encoder, reranker: Reranker, defaults: dict[Language, Calibration], articles: Sequence[Article]
     ) -> None:
-        self._base = KnowledgeBase("evaluation", "evaluation")
-        self._bases = Bases()
+        self.base = KnowledgeBase("evaluation", "evaluation")
+        self.bases = Bases()
         for article in articles:
-            self._bases.put(self._base, article)
-        self._keeper = CorpusKeeper(self._bases, encoder)
-        self.retriever = HybridRetriever(self._bases, encoder, Calibrations(defaults), reranker, deadline_seconds=60.0)
+            self.bases.put(self.base, article)
+        self._keeper = CorpusKeeper(self.bases, encoder)
+        self.calibrations = Calibrations(defaults)
+        self.retriever = HybridRetriever(self.bases, encoder, self.calibrations, reranker, deadline_seconds=60.0)
 
     async def open(self) -> "Workbench":
         """With all its vectors."""
@@ -50,25 +52,44 @@ class Workbench:
         await self._keeper.merged()
         return self
 
+    async def calibrate(self, questions: Sequence[LabelledQuestion], target_risk: float) -> None:
+        """Fits the base's own calibration as the service does: questions of one language. Raises ValueError for too few
+        of them."""
+        examples = {
+            way: quality.examples(
+                questions,
+                [
+                    next(iter(found.candidates), None)
+                    for found in await self.retrieved(questions, by_words_alone=way == "lexical", count=1)
+                ],
+            )
+            for way in WAYS
+        }
+        own = fit(examples)
+        if own is None:
+            raise ValueError(f"{len(questions)} questions are too few to calibrate with")
+        self.calibrations.put(self.base, questions[0].language, own)
+        self.calibrations.aim(self.base, questions[0].language, target_risk)
+
     async def retrieved(
-        self, questions: Sequence[LabelledQuestion], *, by_words_alone: bool = False
+        self, questions: Sequence[LabelledQuestion], *, by_words_alone: bool = False, count: int = CANDIDATES
     ) -> list[Retrieved]:
         """What is retrieved for each question."""
         return [
             await self.retriever.retrieve(
-                self._base, each.question, each.language, now=NOW, count=CANDIDATES, by_words_alone=by_words_alone
+                self.base, each.question, each.language, now=NOW, count=count, by_words_alone=by_words_alone
             )
             for each in questions
         ]
 
     async def examined(self, questions: Sequence[LabelledQuestion], *, by_words_alone: bool = False) -> list[Examined]:
         """What the reranker is given for each question; those for which nothing is found are left out."""
-        corpus = self._bases.of(self._base)
+        corpus = self.bases.of(self.base)
         assert corpus is not None
         examined = []
         for each in questions:
             found = await self.retriever.find(
-                self._base, each.question, each.language, now=NOW, by_words_alone=by_words_alone
+                self.base, each.question, each.language, now=NOW, by_words_alone=by_words_alone
             )
             ids = [corpus.articles[row].article_id for row in found.rows.tolist()]
             if ids:
