@@ -2,6 +2,7 @@
 
 Columns are added, never renamed or dropped. A file keeps those of its day, and a data set takes its columns from its
 first file: read with `pyarrow.dataset.dataset(folder, schema=TABLES[topic].schema)`, and a later column is null before.
+The turns of a hand-off are those that led to it. What a person said in it stays in PostgreSQL.
 """
 
 from collections.abc import Mapping
