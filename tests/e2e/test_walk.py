@@ -42,8 +42,19 @@ def test_a_trace_is_printed_as_a_tree(system, walk):
     assert "ModelInfer" in tree
 
 
-def test_no_dead_letters_are_left_by_a_healthy_system(system):
-    assert "has no dead letters" in system.casebook("dlq", "list", "behaviour.events.v1")
+@pytest.mark.parametrize(
+    "topic", ["behaviour.events.v1", "recommendation.served.v1", "support.feedback.v1", "support.handoffs.v1"]
+)
+def test_no_dead_letters_are_left_by_a_healthy_system(system, topic):
+    assert f"{topic} has no dead letters" in system.casebook("dlq", "list", topic)
+
+
+@pytest.mark.parametrize("topic", ["catalogue.items.v1", "support.knowledge.v1"])
+def test_no_event_of_what_every_replica_follows_is_skipped_in_a_healthy_system(system, topic):
+    # Such a topic is read without a group, and has no dead letters: what cannot be read is skipped and logged.
+    logs = [line for file in system.home.folder("logs").glob("*.log") for line in file.read_text().splitlines()]
+
+    assert [line for line in logs if "a poison message was skipped" in line and topic in line] == []
 
 
 def test_a_second_system_in_the_same_folder_is_refused(system):
