@@ -293,6 +293,8 @@ def test_one_trace_goes_through_the_collector_into_jaeger_and_prometheus_finds_e
     until("a healthy answer", lambda: healthy(walk), 90)
     answer = walk.call("POST", "/v1/recommendations", {"user_id": "196", "limit": 10})
     event = walk.call("POST", "/v1/events", {"session_id": "traced", "item_id": "50", "action": "click"})
+    question = {"knowledge_base": "bank", "question": "My card has been stolen"}
+    turn = walk.call("POST", "/v1/support/conversations", question)
 
     def services_of(trace: str) -> set[str]:
         found = jaeger.get(f"/api/traces/{trace}").json().get("data") or []
@@ -308,4 +310,5 @@ def test_one_trace_goes_through_the_collector_into_jaeger_and_prometheus_finds_e
         lambda: services_of(answer["_trace_id"]) >= {"gateway", "recommender", "inference"},
     )
     until("the event in Jaeger", lambda: services_of(event["_trace_id"]) >= {"gateway", "recommender"})
+    until("the question in Jaeger", lambda: services_of(turn["_trace_id"]) >= {"gateway", "support", "inference"})
     until("every process scraped", lambda: not not_scraped(), 60)
