@@ -25,6 +25,8 @@ class Script:
     language: str
     answered: str
     follow_up: str
+    """After `answered`: by itself it says too little, in its context it means `follow_up_article`."""
+    follow_up_article: str
     vague: tuple[str, ...]
     """Tried in turn until one is asked back: which ones are depends on the calibration in force."""
     unknown: tuple[str, str]
@@ -33,16 +35,18 @@ class Script:
 
 ENGLISH = Script(
     "en",
-    "How do I activate my new card?",
-    "and what if I lose it?",
+    "How do I top up by card?",
+    "is there a fee?",
+    "top_up_by_card_charge",
     ("top up", "cash", "pin", "cash withdrawal", "my card", "card", "fee"),
     ("What is the capital of Peru?", "Do you sell concert tickets?"),
     "Can I talk to a human, please?",
 )
 CHINESE = Script(
     "zh",
-    "新卡怎么激活？",
-    "那丢了怎么办？",
+    "怎么从别的银行把钱转进来？",
+    "那一直没到账呢？",
+    "balance_not_updated_after_bank_transfer",
     ("充值", "充值问题", "取现", "验证身份", "身份验证", "退款", "手续费"),
     ("秘鲁的首都是哪里？", "你们卖演唱会的票吗？"),
     "转人工客服",
@@ -201,12 +205,18 @@ class Support:
 
     def conversation(self, script: Script) -> None:
         """A customer whose questions go through every outcome, and who is handed over in the end."""
-        customer = self.answered_whole(script)
-        self.source(customer.last)
-        self.walk.check(customer.last["outcome"] == "answer", "answered, with its source and how sure it is")
-        follow_up = customer.say(script.follow_up)
+        answered, followed_up, alone = self.followed_up(script)
+        self.line("customer", script.answered)
+        self.line("bot", answered["text"])
+        self.source(answered)
+        self.walk.check(answered["outcome"] == "answer", "answered, with its source and how sure it is")
+        self.line("customer", script.follow_up)
+        self.line("bot", followed_up["text"].replace("\n", " "))
+        served, behind, by_itself = served_articles(followed_up), followed_up["confidence"], alone["confidence"]
         self.walk.check(
-            follow_up["outcome"] != "hand_off", "a follow-up is asked as it is and in its context, and both vote"
+            script.follow_up_article in served and behind > by_itself,
+            f"a follow-up is asked as it is and in its context, and both vote: {script.follow_up_article}, sure by"
+            f" {behind:.2f}; the same words as a first question are by {by_itself:.2f}",
         )
 
         customer, asked_back = self.asked_back(script)
@@ -231,17 +241,22 @@ class Support:
         self.handed_over(customer.say(script.person), "asked_for", "who asks for a person gets one at once")
         self.resolved(customer.last)
 
-    def answered_whole(self, script: Script) -> "Customer":
-        """A conversation that begins with every part taking part: the machine may still be busy with the start."""
+    def followed_up(self, script: Script) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """A question, its follow-up, and the same words as a first question.
 
-        def look() -> Customer | None:
+        Every part takes part in all three: the machine may still be busy with the start.
+        """
+
+        def look() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]] | None:
             customer = Customer(self, script.language)
-            return None if customer.say(script.answered, shown=False)["degraded"] else customer
+            answered = customer.say(script.answered, shown=False)
+            followed_up = customer.say(script.follow_up, shown=False)
+            alone = Customer(self, script.language).say(script.follow_up, shown=False)
+            whole = not any(turn["degraded"] for turn in (answered, followed_up, alone))
+            return (answered, followed_up, alone) if whole else None
 
-        customer, _ = self.walk.until("a turn that no part is missing from", FRESH_WITHIN_SECONDS, look)
-        self.line("customer", script.answered)
-        self.line("bot", customer.last["text"])
-        return customer
+        turns, _ = self.walk.until("three turns that no part is missing from", FRESH_WITHIN_SECONDS, look)
+        return turns
 
     def asked_back(self, script: Script) -> tuple["Customer", dict[str, Any]]:
         """A conversation whose first question is asked back."""
@@ -279,8 +294,7 @@ class Support:
         """Retires an article, and checks that it answers no more."""
         self.walk.call("DELETE", f"/v1/support/knowledge/{BASE}/articles/{article_id}")
         turn = Customer(self, "").say(question, shown=False)
-        found = {each["article_id"] for each in turn["candidates"]} | {(turn["answer"] or {}).get("article_id")}
-        self.walk.check(article_id not in found, "once retired it answers no more, from that moment on")
+        self.walk.check(article_id not in served_articles(turn), "once retired it answers no more, from that moment on")
 
     def judge(self, question: str, right: str | None) -> str:
         """Asks, and says truthfully what is to be thought of the answer."""
@@ -364,6 +378,11 @@ class Customer:
             self._support.line("customer", text)
             self._support.line("bot", self.last["text"])
         return self.last
+
+
+def served_articles(turn: dict[str, Any]) -> frozenset[str]:
+    """What a turn answers with, or asks back with."""
+    return frozenset(each["article_id"] for each in (turn["answer"], *turn["candidates"]) if each is not None)
 
 
 def questions_to_judge(chance: random.Random) -> Sequence[tuple[str, str | None]]:
