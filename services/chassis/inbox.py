@@ -5,8 +5,10 @@ A consumer with another store keeps the ids there (the recommender: one Lua scri
 
 from datetime import timedelta
 
-from sqlalchemy import Column, Connection, DateTime, MetaData, Table, Text, delete, func
+from sqlalchemy import Column, Connection, DateTime, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import insert
+
+from chassis.database import delete_some
 
 INBOX = Table(
     "inbox",
@@ -30,7 +32,7 @@ def first_time(connection: Connection, group: str, event_id: str) -> bool:
     return connection.execute(row.on_conflict_do_nothing().returning(INBOX.c.event_id)).first() is not None
 
 
-def prune(connection: Connection, older_than: timedelta = KEEP) -> int:
-    """Forgets events handled longer ago; returns how many."""
-    old = delete(INBOX).where(INBOX.c.handled_at < func.now() - older_than).returning(INBOX.c.event_id)
-    return len(connection.execute(old).all())
+def prune(connection: Connection, older_than: timedelta = KEEP, most: int = 1_000) -> int:
+    """Forgets events handled longer ago, at most so many; returns how many. Fewer than that: there are no more."""
+    old = INBOX.c.handled_at < func.now() - older_than
+    return connection.execute(delete_some(INBOX, old, most)).rowcount

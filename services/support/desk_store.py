@@ -4,7 +4,6 @@ A change is written only where nothing else has changed the hand-off since it wa
 again, of what is there then.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -24,7 +23,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     case,
-    delete,
     func,
     literal,
     select,
@@ -37,7 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from casebook.support.v1 import events_pb2
 from chassis import database, outbox
-from chassis.errors import Conflict, LimitExceeded, NotFound, Unavailable
+from chassis.errors import Conflict, LimitExceeded, NotFound
 from support import feedback, feedback_store, metrics
 from support.conversation import Speaker, Turn, in_order
 from support.feedback_store import TURN_FEEDBACK
@@ -55,6 +53,8 @@ MOST_TURNS = 500
 ATTEMPTS = 5
 BATCH = 100
 """Hand-offs that one round of a timer changes in one transaction."""
+MOST_BATCHES = 200
+"""Of old rows in one round: the rest is for the next."""
 OPEN = tuple(state.value for state in HandoffState if state is not HandoffState.RESOLVED)
 WAITING = (HandoffState.REQUESTED.value, HandoffState.QUEUED.value)
 
@@ -163,12 +163,8 @@ class DeskStore:
         if not await self._lookup.ever(tenant, conversation_id):
             return None
         mine = {"tenant": tenant, "conversation_id": conversation_id}
-        try:
-            async with asyncio.timeout(self._lookup_deadline), self._transaction() as connection:
-                row = (await connection.execute(_NEWEST, mine)).first()
-        except TimeoutError as error:
-            why = f"no answer within {self._lookup_deadline:g} s"
-            raise Unavailable(DATABASE, why, database.RETRY_AFTER_SECONDS) from error
+        async with database.within(self._lookup_deadline, DATABASE), self._transaction() as connection:
+            row = (await connection.execute(_NEWEST, mine)).first()
         return None if row is None else _handoff(row)
 
     async def request(self, handoff: Handoff) -> Handoff:
@@ -297,10 +293,9 @@ class DeskStore:
     async def forget(self, older_than: datetime) -> int:
         """Deletes what was resolved before, with all that was said, and the verdicts given before; says how many."""
         resolved = _is(HandoffState.RESOLVED.value) & (HANDOFFS.c.resolved_at < older_than)
-        async with self._transaction() as connection:
-            forgotten = await connection.execute(delete(HANDOFFS).where(resolved).returning(HANDOFFS.c.handoff_id))
-            await connection.execute(delete(TURN_FEEDBACK).where(TURN_FEEDBACK.c.given_at < older_than))
-            return len(forgotten.all())
+        forgotten = await self._delete(HANDOFFS, resolved)
+        await self._delete(TURN_FEEDBACK, TURN_FEEDBACK.c.given_at < older_than)
+        return forgotten
 
     async def queues(self) -> list[Queue]:
         """The queue of each tenant that has one."""
@@ -325,6 +320,17 @@ class DeskStore:
                     changed += await _written(connection, transition(_handoff(row)))
             if len(rows) < BATCH:
                 return changed
+
+    async def _delete(self, table: Table, due: Any) -> int:
+        """Batch by batch, and so many: the next round goes on where this one stops."""
+        deleted = 0
+        for _ in range(MOST_BATCHES):
+            async with self._transaction() as connection:
+                batch = (await connection.execute(database.delete_some(table, due, BATCH))).rowcount
+            deleted += batch
+            if batch < BATCH:
+                break
+        return deleted
 
     def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return database.transaction(self._engine, DATABASE)

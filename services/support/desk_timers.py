@@ -4,14 +4,16 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
-from chassis import logs
+from chassis import database, logs
 from chassis.errors import Unavailable
 from chassis.retries import Retries
-from support.desk_store import DeskStore
+from support.desk_store import DATABASE, DeskStore
 from support.metrics import QueueGauges
 
 POLL_SECONDS = 1.0
 FORGET_SECONDS = 600.0
+WITHIN_SECONDS = 60.0
+"""How long one look may take. What it has done by then is done: each batch is a transaction."""
 
 _log = logs.logger(__name__)
 
@@ -31,7 +33,8 @@ class DeskTimers:
         failures = 0
         while True:
             try:
-                await self.look(datetime.now(UTC))
+                async with database.within(WITHIN_SECONDS, DATABASE):
+                    await self.look(datetime.now(UTC))
                 failures = 0
             except Unavailable as error:
                 failures += 1

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.errors import UndefinedTable
 from sqlalchemy import URL
 
-from chassis.database import CONNECT_TIMEOUT_SECONDS, RETRY_AFTER_SECONDS
+from chassis import database
 from chassis.errors import Unavailable
 
 _EVER = "SELECT EXISTS (SELECT FROM handoffs WHERE tenant = %s AND conversation_id = %s)"
@@ -19,10 +19,10 @@ _EVER = "SELECT EXISTS (SELECT FROM handoffs WHERE tenant = %s AND conversation_
 class HandoffLookup:
     """Connects when first asked, and again when the connection has ended."""
 
-    def __init__(self, url: URL, database: str, deadline_seconds: float) -> None:
-        """`database` is what errors call it."""
-        self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._database = database
+    def __init__(self, url: URL, name: str, deadline_seconds: float) -> None:
+        """`name` is what errors call it."""
+        self._url = url
+        self._database = name
         self._deadline = deadline_seconds
         self._connection: psycopg.AsyncConnection | None = None
         self._connecting = asyncio.Lock()
@@ -30,16 +30,14 @@ class HandoffLookup:
     async def ever(self, tenant: str, conversation_id: str) -> bool:
         """Whether there is a hand-off of the conversation, open or resolved. Raises Unavailable."""
         try:
-            async with asyncio.timeout(self._deadline):
+            async with database.within(self._deadline, self._database):
                 try:
                     return await self._asked(tenant, conversation_id)
                 except psycopg.OperationalError:
                     # The connection may have ended unnoticed while nobody asked: a new one is worth one attempt.
                     return await self._asked(tenant, conversation_id)
-        except TimeoutError as error:
-            raise Unavailable(self._database, f"no answer within {self._deadline:g} s", RETRY_AFTER_SECONDS) from error
         except (psycopg.OperationalError, psycopg.InterfaceError, UndefinedTable, OSError) as error:
-            raise Unavailable(self._database, type(error).__name__, RETRY_AFTER_SECONDS) from error
+            raise Unavailable(self._database, type(error).__name__, database.RETRY_AFTER_SECONDS) from error
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -51,8 +49,7 @@ class HandoffLookup:
         try:
             cursor = await connection.execute(_EVER, (tenant, conversation_id), prepare=True)
             row = await cursor.fetchone()
-        except (psycopg.OperationalError, asyncio.CancelledError):
-            # Whether it has ended, or stands in the middle of an answer that the next statement would take for its own.
+        except psycopg.OperationalError:
             await connection.close()
             raise
         return row is not None and bool(row[0])
@@ -60,7 +57,5 @@ class HandoffLookup:
     async def _connected(self) -> psycopg.AsyncConnection:
         async with self._connecting:
             if self._connection is None or self._connection.closed:
-                self._connection = await psycopg.AsyncConnection.connect(
-                    self._conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
-                )
+                self._connection = await database.connect_alone(self._url)
             return self._connection

@@ -20,6 +20,12 @@ LOOK_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 300.0
 """After a calibration that fails again and again: each try retrieves thousands of questions, beside the customers'."""
 PRUNE_SECONDS = 3_600.0
+BATCH = 1_000
+"""Events that are forgotten in one transaction."""
+MOST_BATCHES = 1_000
+"""In one round: the rest is for the next."""
+WITHIN_SECONDS = 30.0
+"""How long PostgreSQL may take over what a timer asks of it at a time."""
 
 _log = logs.logger(__name__)
 
@@ -51,7 +57,9 @@ class Recalibration:
 
     async def look(self) -> None:
         """Calibrates what is due. One that fails is due again, later each time. Raises Unavailable."""
-        for base, newest in (await self._store.uncalibrated()).items():
+        async with database.within(WITHIN_SECONDS, DATABASE):
+            behind = await self._store.uncalibrated()
+        for base, newest in behind.items():
             failures, due = self._failed.get(base, (0, newest))
             if self._now() < max(newest + self._quiet, due) or self._done.get(base) == newest:
                 continue
@@ -79,8 +87,20 @@ class InboxPruning:
         """Prunes once an hour until cancelled."""
         while True:
             try:
-                async with database.transaction(self._engine, DATABASE) as connection:
-                    await connection.run_sync(inbox.prune)
+                await self.prune()
             except Unavailable as error:
                 _log.warning("the inbox is not pruned now", why=str(error))
             await asyncio.sleep(PRUNE_SECONDS)
+
+    async def prune(self) -> None:
+        """Forgets what is old, a transaction for each batch. Raises Unavailable."""
+        for _ in range(MOST_BATCHES):
+            if await self._prune_some() < BATCH:
+                return
+
+    async def _prune_some(self) -> int:
+        async with (
+            database.within(WITHIN_SECONDS, DATABASE),
+            database.transaction(self._engine, DATABASE) as connection,
+        ):
+            return await connection.run_sync(inbox.prune, most=BATCH)

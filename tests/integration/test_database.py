@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 
 import pytest
 from sqlalchemy import text
@@ -9,6 +10,9 @@ from sqlalchemy.exc import DataError, OperationalError, ProgrammingError
 
 from chassis import database
 from chassis.errors import Unavailable
+from tests.fixtures.infrastructure import Postgres
+from tests.fixtures.proxy import proxy_before
+from tests.fixtures.serving import until
 
 ENVIRONMENT = """
 from alembic import context
@@ -118,3 +122,107 @@ def test_a_table_that_is_still_to_be_made_is_waited_for_and_a_wrong_statement_is
     with pytest.raises(ProgrammingError), database.transaction_blocking(engine, "things") as connection:
         connection.execute(text("SELECT colour FROM things"))
     engine.dispose()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Silence is borne for a second."""
+    monkeypatch.setattr(database, "STATEMENT_TIMEOUT_MS", 700)
+    monkeypatch.setattr(database, "SILENCE_SECONDS", 0.3)
+
+
+async def test_a_server_that_falls_silent_in_the_middle_of_a_transaction_is_unavailable(postgres, impatient):
+    with proxy_before(postgres.create_database("silent").service) as (proxy, address):
+        engine = database.connect(address)
+        started = time.monotonic()
+
+        async def ask_twice() -> None:
+            async with database.transaction(engine, "things") as connection:
+                await connection.execute(text("SELECT 1"))
+                proxy.fall_silent()
+                await connection.execute(text("SELECT 1"))
+
+        with pytest.raises(Unavailable, match="things"):
+            await ask_twice()
+        assert 1.0 <= time.monotonic() - started < 4.0
+        await engine.dispose()
+
+
+def test_a_server_that_falls_silent_is_unavailable_to_a_thread_too(postgres):
+    with proxy_before(postgres.create_database("silent").service) as (proxy, address):
+        engine = database.connect_blocking(address, statement_timeout_ms=300)
+        started = time.monotonic()
+
+        def ask_twice() -> None:
+            with database.transaction_blocking(engine, "things") as connection:
+                connection.execute(text("SELECT 1"))
+                proxy.fall_silent()
+                connection.execute(text("SELECT 1"))
+
+        with pytest.raises(Unavailable, match="things"):
+            ask_twice()
+        assert 2.3 <= time.monotonic() - started < 5.0
+        engine.dispose()
+
+
+async def test_a_pooled_connection_whose_server_has_fallen_silent_costs_one_wait_and_a_new_one(
+    postgres, impatient, monkeypatch
+):
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT_SECONDS", 2)  # psycopg's least
+    with proxy_before(postgres.create_database("silent").service) as (proxy, address):
+        engine = database.connect(address)
+        async with database.transaction(engine, "things") as connection:
+            await connection.execute(text("SELECT 1"))
+        proxy.fall_silent()
+        started = time.monotonic()
+
+        with pytest.raises(Unavailable, match="things"):
+            async with database.transaction(engine, "things"):
+                pass
+
+        assert 3.0 <= time.monotonic() - started < 6.0
+        await engine.dispose()
+
+
+async def test_whoever_gives_up_waiting_is_not_kept_by_a_silent_server(postgres):
+    with proxy_before(postgres.create_database("silent").service) as (proxy, address):
+        engine = database.connect(address)
+        started = time.monotonic()
+
+        async def ask() -> None:
+            async with database.within(0.3, "things"), database.transaction(engine, "things") as connection:
+                proxy.fall_silent()
+                await connection.execute(text("SELECT 1"))
+
+        with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
+            await ask()
+        assert time.monotonic() - started < 1.5
+        await engine.dispose()
+
+
+async def test_a_server_that_answers_late_or_much_is_not_silent(postgres, impatient):
+    engine = database.connect(postgres.create_database("slow").service)
+
+    async with database.transaction(engine, "things") as connection:
+        for _ in range(3):
+            await connection.execute(text("SELECT pg_sleep(0.5)"))
+        many = (await connection.execute(text("SELECT repeat('x', 1000) FROM generate_series(1, 5000)"))).all()
+
+    assert len(many) == 5_000
+    await engine.dispose()
+
+
+async def test_a_statement_that_nobody_waits_for_any_more_ends_and_lets_go_of_its_locks(postgres: Postgres):
+    engine = database.connect(postgres.create_database("abandoned").owner)
+    running = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(4.5)%'")
+
+    with pytest.raises(Unavailable):
+        async with database.within(0.3, "things"), database.transaction(engine, "things") as connection:
+            await connection.execute(text("SELECT pg_sleep(4.5)"))
+
+    async def ended() -> bool:
+        async with engine.connect() as connection:
+            return (await connection.execute(running)).scalar_one() == 0
+
+    assert await until("the statement to end", ended, 4) < 3.0
+    await engine.dispose()

@@ -1,6 +1,7 @@
 """The desk over gRPC, on a real PostgreSQL and Redis: who has a conversation, and who is told what of it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 import redis.asyncio
-from sqlalchemy import select, text
+from sqlalchemy import make_url, select, text
 
 from casebook.support.v1 import desk_pb2, events_pb2, knowledge_pb2, support_pb2
 from casebook.support.v1.desk_pb2_grpc import DeskServiceStub, add_DeskServiceServicer_to_server
@@ -43,6 +44,7 @@ from support.desk_timers import DeskTimers
 from support.dialogue import Dialogue
 from support.feedback_store import FeedbackStore
 from support.handoff import HandoffReason, HandoffState, Queue, requested
+from support.handoff_lookup import HandoffLookup
 from support.knowledge import KnowledgeBase
 from support.store import DRAFTS
 from support.support_service import SupportService
@@ -50,6 +52,7 @@ from support.transcripts import Transcripts
 from support.verdicts import Verdicts
 from tests.fixtures.inference import KEYS
 from tests.fixtures.infrastructure import Postgres, running
+from tests.fixtures.proxy import proxy_before
 from tests.unit.support.bank import ANSWERED, ARTICLES, ASKED_BACK, UNKNOWN, FakeKnowledge, calibrations
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
@@ -460,6 +463,52 @@ async def test_what_was_resolved_long_ago_is_forgotten_and_what_is_open_is_not(d
     with pytest.raises(NotFound):
         await desk.store.get("bank", old.handoff_id)
     assert (await desk.store.get("bank", waiting.handoff_id)).is_open
+
+
+async def test_much_that_is_old_is_forgotten_batch_by_batch_and_a_round_has_an_end(desk, monkeypatch):
+    monkeypatch.setattr(desk_store, "BATCH", 2)
+    monkeypatch.setattr(desk_store, "MOST_BATCHES", 2)
+    for _ in range(5):
+        handoff = await desk.handed_over()
+        await desk.claim(handoff)
+        await desk.resolve(handoff, correct_article_id="card-fee")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+
+    async def verdicts() -> int:
+        async with desk.engine.connect() as connection:
+            return (await connection.execute(text("SELECT count(*) FROM turn_feedback"))).scalar_one()
+
+    assert (await desk.store.forget(tomorrow), await verdicts()) == (4, 1)
+    assert (await desk.store.forget(tomorrow), await verdicts()) == (1, 0)
+
+
+async def test_what_somebody_holds_is_forgotten_another_time(desk):
+    old = [await desk.handed_over() for _ in range(2)]
+    for handoff in old:
+        await desk.claim(handoff)
+        await desk.resolve(handoff)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+
+    held = text("SELECT FROM handoffs WHERE handoff_id = :handoff_id FOR UPDATE")
+    async with desk.engine.begin() as connection:
+        await connection.execute(held, {"handoff_id": old[0].handoff_id})
+        assert await desk.store.forget(tomorrow) == 1
+    assert await desk.store.forget(tomorrow) == 1
+
+
+async def test_a_desk_that_falls_silent_holds_up_a_turn_for_its_deadline_and_no_longer(postgres):
+    urls = postgres.create_database("support")
+    database.migrate("support", urls.owner, urls.service)
+    with proxy_before(urls.service) as (proxy, address):
+        lookup = HandoffLookup(make_url(address), "the desk", 0.3)
+        assert not await lookup.ever("bank", "c")
+        proxy.fall_silent()
+
+        for place in ("in the middle of a connection", "at a new one"):
+            started = time.monotonic()
+            with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
+                await lookup.ever("bank", "c")
+            assert time.monotonic() - started < 1.5, place
 
 
 async def test_another_tenant_sees_and_changes_nothing(desk):

@@ -1,5 +1,6 @@
 """When a base is calibrated anew: once its labels are quiet, and after a failure later each time."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -7,8 +8,11 @@ import pytest
 
 from chassis.errors import Unavailable
 from chassis.identity import current_identity
+from support import desk_timers, timers
+from support.desk_timers import DeskTimers
 from support.knowledge import KnowledgeBase
 from support.timers import LONGEST_PAUSE_SECONDS, Recalibration
+from tests.fixtures.serving import until
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BANK, SHOP = KnowledgeBase("bank", "help"), KnowledgeBase("shop", "help")
@@ -81,6 +85,33 @@ async def test_a_base_that_fails_holds_up_no_other(recalibration, labels):
     await looked_for(recalibration, labels, 10)
 
     assert labels.tries("shop") == [NOON]
+
+
+async def test_labels_that_cannot_be_looked_up_in_time_are_looked_up_another_time(recalibration, labels, monkeypatch):
+    monkeypatch.setattr(timers, "WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(labels, "uncalibrated", asyncio.Event().wait)
+
+    with pytest.raises(Unavailable, match="no answer within"):
+        await recalibration.look()
+
+
+async def test_the_desk_is_looked_after_again_where_a_look_takes_too_long(monkeypatch):
+    monkeypatch.setattr(desk_timers, "WITHIN_SECONDS", 0.05)
+    looks: list[datetime] = []
+
+    class SilentStore:
+        async def expire_leases(self, now: datetime) -> int:
+            looks.append(now)
+            await asyncio.Event().wait()
+            return 0
+
+    running = asyncio.create_task(DeskTimers(SilentStore(), timedelta(days=1)).run())
+
+    async def looked_twice() -> bool:
+        return len(looks) >= 2
+
+    await until("a second look", looked_twice, 10)
+    running.cancel()
 
 
 async def test_after_a_success_the_next_failure_is_the_first_one_again(recalibration, labels):
