@@ -4,16 +4,18 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from chassis import logs
+from chassis import database, logs
 from chassis.errors import Unavailable
 from support.calibration import WAYS, Calibration, Calibrations, Example, Way, fit
 from support.corpus import Bases
 from support.knowledge import LANGUAGES, Candidate, KnowledgeBase, LabelledQuestion, Language
 from support.retrieval import WITHOUT_MODEL, HybridRetriever
-from support.store import InForce, Store
+from support.store import DATABASE, InForce, Store
 
 PATIENCE_SECONDS = 5.0
 """How long a labelled question waits for its vector: no customer waits for it."""
+WITHIN_SECONDS = 30.0
+"""How long PostgreSQL may take over a look. What was taken up by then counts."""
 
 _log = logs.logger(__name__)
 
@@ -39,35 +41,49 @@ class Quality:
         self._now = now
         self._most_questions = most_questions
         self._room = asyncio.Semaphore(concurrency)
+        self._changing = asyncio.Lock()
+        """Held from what is read or written in the store until it counts here, so that nothing older undoes it."""
         self._held: dict[tuple[KnowledgeBase, Language], InForce] = {}
 
     async def run(self, poll_seconds: float) -> None:
         """Follows until cancelled; while PostgreSQL is away, what is known goes on counting."""
         while True:
             try:
-                await self.refresh()
+                async with database.within(WITHIN_SECONDS, DATABASE):
+                    await self.refresh()
             except Unavailable as error:
                 _log.warning("calibrations and risks are not refreshed now", why=str(error))
             await asyncio.sleep(poll_seconds)
 
     async def refresh(self) -> None:
         """Takes up what has been stored. Raises Unavailable."""
-        for stored in await self._store.in_force():
-            place = (stored.base, stored.language)
-            held = self._held.get(place)
-            if stored.version and (held is None or held.version != stored.version):
-                calibration = await self._store.calibration(*place)
-                if calibration is not None:
-                    self._calibrations.put(*place, calibration)
-            if stored.target_risk is not None:
-                self._calibrations.aim(*place, stored.target_risk)
-            self._held[place] = stored
+        async with self._changing:
+            for stored in await self._store.in_force():
+                place = (stored.base, stored.language)
+                held = self._held.get(place)
+                if stored.version and (held is None or held.version != stored.version):
+                    await self._take_up(*place, stored.version)
+                if stored.target_risk is not None:
+                    self._calibrations.aim(*place, stored.target_risk)
+                self._held[place] = stored
+
+    async def _take_up(self, base: KnowledgeBase, language: Language, version: str) -> None:
+        """One that cannot be read stays unread until another takes its place: a newer release may have written it."""
+        try:
+            calibration = await self._store.calibration(base, language)
+        except ValueError as error:
+            where = {"base": base.name, "tenant": base.tenant, "language": language, "version": version}
+            _log.warning("a calibration cannot be read, the one before goes on counting", **where, why=str(error))
+            return
+        if calibration is not None:
+            self._calibrations.put(base, language, calibration)
 
     async def aim(self, base: KnowledgeBase, languages: Sequence[Language], target_risk: float, chosen_by: str) -> None:
         """Chooses the share of wrong answers that is accepted. Raises Unavailable."""
-        await self._store.set_target_risk(base, languages, target_risk, chosen_by)
-        for language in languages:
-            self._calibrations.aim(base, language, target_risk)
+        async with self._changing:
+            await self._store.set_target_risk(base, languages, target_risk, chosen_by)
+            for language in languages:
+                self._calibrations.aim(base, language, target_risk)
 
     async def calibrate(self, base: KnowledgeBase) -> Mapping[Language, Calibration]:
         """Fits each language that has enough labelled questions; the others stay as they are. Raises Unavailable."""
@@ -78,8 +94,9 @@ class Quality:
             calibration = await asyncio.to_thread(fit, examples, self._now())
             if calibration is None:
                 continue
-            await self._store.put_calibration(base, language, calibration, read_at)
-            self._calibrations.put(base, language, calibration)
+            async with self._changing:
+                await self._store.put_calibration(base, language, calibration, read_at)
+                self._calibrations.put(base, language, calibration)
             # As it counts here: at the risk that was chosen.
             fitted[language] = self._calibrations.of(base, language)
             _log.info("calibrated", base=base.name, language=language, version=calibration.version, ece=calibration.ece)
