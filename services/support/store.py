@@ -167,11 +167,8 @@ class Store:
 
     async def add_missing_articles(self, base: KnowledgeBase, articles: Sequence[Article]) -> list[Article]:
         """Adds those that are not there, in whatever state, and returns them. Others stay as they are."""
-        statement = insert(ARTICLES).on_conflict_do_nothing().returning(ARTICLES)
         async with self._transaction() as connection:
-            added = [_article(row) for row in await connection.execute(statement, _values(base, articles))]
-            await _announce(connection, base, added)
-            return added
+            return await _add(connection, base, articles)
 
     async def retire_article(self, base: KnowledgeBase, article_id: str) -> Article:
         """The article answers no more, until it is put again. Raises NotFound."""
@@ -218,13 +215,16 @@ class Store:
         """
         async with self._transaction() as connection:
             draft = _draft(await _undecided(connection, tenant, draft_id))
-            if edited is None and await _known(connection, draft.base, [draft.article.article_id]):
-                why = "is there already: edit it, or approve the draft under another id"
-                raise Conflict("article", draft.article.article_id, why)
-            article = edited or draft.article
-            changed = await _put(connection, draft.base, [article])
+            if edited is None:
+                changed = await _add(connection, draft.base, [draft.article])
+                if not changed:
+                    why = "is there already: edit it, or approve the draft under another id"
+                    raise Conflict("article", draft.article.article_id, why)
+            else:
+                changed = await _put(connection, draft.base, [edited])
             await _decide(connection, draft_id, "approved", approved_by)
-            return draft.base, changed[0] if changed else await _found(connection, draft.base, article.article_id)
+            article_id = (edited or draft.article).article_id
+            return draft.base, changed[0] if changed else await _found(connection, draft.base, article_id)
 
     async def reject_draft(self, tenant: str, draft_id: str, rejected_by: str, reason: str) -> None:
         """Puts a draft away. Raises NotFound, FailedPrecondition."""
@@ -424,6 +424,14 @@ async def _put(connection: AsyncConnection, base: KnowledgeBase, articles: Seque
     changed = [_article(row) for row in await connection.execute(statement, _values(base, articles))]
     await _announce(connection, base, changed)
     return changed
+
+
+async def _add(connection: AsyncConnection, base: KnowledgeBase, articles: Sequence[Article]) -> list[Article]:
+    """Those that were not there, in whatever state, announced. Waits for a transaction that puts one of them."""
+    statement = insert(ARTICLES).on_conflict_do_nothing().returning(ARTICLES)
+    added = [_article(row) for row in await connection.execute(statement, _values(base, articles))]
+    await _announce(connection, base, added)
+    return added
 
 
 async def _announce(connection: AsyncConnection, base: KnowledgeBase, articles: Sequence[Article]) -> None:
