@@ -107,6 +107,7 @@ async def test_a_new_article_answers_on_every_replica_within_five_seconds_and_a_
     assert stored.article.revision == 2
 
 
+@pytest.mark.timeout(120)
 async def test_a_large_import_holds_up_no_change_of_its_own_base_or_another(world):
     large, other = world.new_base(), world.new_base()
     await world.operator.put(article("hours", "Opening hours", "When are you open?"), large)
@@ -118,7 +119,7 @@ async def test_a_large_import_holds_up_no_change_of_its_own_base_or_another(worl
 
     await until("both bases to answer elsewhere by meaning", opened, 20)
     matters = [article(f"a-{number}", f"Matter number {number} of many") for number in range(60)]
-    parts = [f"Part {number} of a long matter" for number in range(1_200)]
+    parts = [f"Part {number} of a long matter" for number in range(800)]
     imported = [*matters[:40], article("long", "A long matter", *parts), *matters[40:]]
     await world.operator.knowledge.ImportArticles(
         knowledge.ImportArticlesRequest(knowledge_base=large, articles=imported)
