@@ -25,7 +25,7 @@ class Script:
     language: str
     answered: str
     follow_up: str
-    """After `answered` it means `follow_up_article`. Chosen for showing the vote; how often it helps, eval-support says."""
+    """After `answered` it means `follow_up_article`. Chosen to show the vote: how often it helps, eval-support says."""
     follow_up_article: str
     vague: tuple[str, ...]
     """Tried in turn until one is asked back: which ones are depends on the calibration in force."""
