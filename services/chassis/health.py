@@ -28,6 +28,8 @@ class Readiness:
         self._listeners: list[Callable[[bool], None]] = []
         self._started = False
         self._draining = False
+        self.has_been = False
+        """Whether the process has been ready at any time."""
 
     def add(self, name: str) -> Check:
         """A new check, not holding yet."""
@@ -67,5 +69,6 @@ class Readiness:
 
     def _changed(self) -> None:
         ready = self.ready
+        self.has_been = self.has_been or ready
         for listener in self._listeners:
             listener(ready)

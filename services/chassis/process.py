@@ -70,12 +70,17 @@ class Process(Generic[S]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
 
-    async def serve_grpc(self, register: Callable[[grpc.aio.Server], None], services: Sequence[str]) -> None:
+    async def serve_grpc(
+        self, register: Callable[[grpc.aio.Server], None], services: Sequence[str], *, while_starting: bool = False
+    ) -> None:
         """Starts the gRPC server with health and reflection; health is NOT_SERVING until every check holds.
 
-        `register` adds the servicers; `services` are their full names, for health and reflection.
+        `register` adds the servicers; `services` are their full names, for health and reflection. Until every check has
+        held once, calls are UNAVAILABLE: not everyone asks health first, and half of what there is to know gives wrong
+        answers. With `while_starting` they are answered from the beginning.
         """
-        server = create_server(self.settings, TokenKeys.parse(self.settings.token_keys.get_secret_value()))
+        keys = TokenKeys.parse(self.settings.token_keys.get_secret_value())
+        server = create_server(self.settings, keys, lambda: while_starting or self.readiness.has_been)
         register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

@@ -57,7 +57,8 @@ async def serve(running: Process[InferenceSettings]) -> None:
 
     running.on_stop(close)
     telemetry.watch_served(router.snapshot, lambda: rollout.released)
-    await running.serve_grpc(register, [service.SERVICE, release_service.SERVICE])
+    # Each model serves from when it is loaded, whatever becomes of the others.
+    await running.serve_grpc(register, [service.SERVICE, release_service.SERVICE], while_starting=True)
     running.background(rollout.follow(), "releases")
     running.background(rollout.beat(), "heartbeat")
     await running.until_stopped()

@@ -143,7 +143,7 @@ class Dialogue:
             if owner is not None:
                 _check_owner(owner, asked)
         conversation = kept or self._begun(asked, asked.conversation_id)
-        if desk_away and conversation.handed_over:
+        if desk_away and (context_away or conversation.handed_over):
             raise Unavailable("the desk's database", "a person may have this conversation", retry_after_seconds=2.0)
         degraded = ("context",) * context_away + ("desk",) * desk_away
         open_one = handoff if handoff is not None and handoff.is_open else None

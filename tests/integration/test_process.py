@@ -41,6 +41,7 @@ async def serve(process):
     name = "casebook.recommender.v1.RecommenderService"
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(10, lambda: model.set(True))
+    loop.add_signal_handler(1, lambda: model.set(False, "it is away"))
     async def fail():
         raise RuntimeError("a background task broke")
     loop.add_signal_handler(12, lambda: process.background(fail(), "fragile"))
@@ -145,8 +146,32 @@ async def test_it_is_not_ready_before_its_checks_hold(example):
     assert example.ask("/readyz/nobody")[0] == 404
 
 
+async def test_before_it_is_ready_calls_are_refused_and_afterwards_never_for_that(example):
+    await until("the process to live", example.is_live)
+    async with connect(example.grpc, Settings(token_keys=KEYS)) as channel:
+        stub = rpc.RecommenderServiceStub(channel)
+        with acting_as(Identity("acme", "anna")):
+            with pytest.raises(grpc.aio.AioRpcError, match="this replica is not available: it is starting") as error:
+                await stub.GetItem(pb.GetItemRequest(item_id="1"))
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+
+            example.child.send_signal(signal.SIGUSR1)
+            await until("the process to be ready", example.is_ready)
+            await stub.GetItem(pb.GetItemRequest(item_id="1"))
+
+            example.child.send_signal(signal.SIGHUP)
+
+            async def is_not_ready():
+                return example.ask("/readyz")[0] == 503
+
+            await until("the process to be ready no more", is_not_ready)
+            await stub.GetItem(pb.GetItemRequest(item_id="1"))
+
+
 async def test_it_drains_on_sigterm_and_finishes_what_is_in_flight(example, tmp_path):
     await until("the process to live", example.is_live)
+    example.child.send_signal(signal.SIGUSR1)
+    await until("the process to be ready", example.is_ready)
     async with connect(example.grpc, Settings(token_keys=KEYS)) as channel:
         stub = rpc.RecommenderServiceStub(channel)
         with acting_as(Identity("acme", "anna")):
@@ -181,6 +206,8 @@ async def test_a_broken_background_task_stops_the_process_with_status_1(example)
 
 async def test_metrics_carry_service_method_and_code(example):
     await until("the process to live", example.is_live)
+    example.child.send_signal(signal.SIGUSR1)
+    await until("the process to be ready", example.is_ready)
     async with connect(example.grpc, Settings(token_keys=KEYS)) as channel:
         with acting_as(Identity("acme", "anna")):
             await rpc.RecommenderServiceStub(channel).GetItem(pb.GetItemRequest(item_id="1"))

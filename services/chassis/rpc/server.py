@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from prometheus_client import Gauge, Histogram
 
 from chassis import logs, telemetry, tls
-from chassis.errors import CasebookError, DeadlineExceeded, Unauthenticated, to_status
+from chassis.errors import CasebookError, DeadlineExceeded, Unauthenticated, Unavailable, to_status
 from chassis.identity import TokenKeys, acting_as
 from chassis.rpc.deadline import deadline
 from chassis.settings import Settings
@@ -52,10 +52,15 @@ _duration = Histogram(
 _in_flight = Gauge("casebook_rpc_server_in_flight", "Calls now", _METHOD)
 
 
-def create_server(settings: Settings, keys: TokenKeys) -> grpc.aio.Server:
-    """A server that is not bound or started yet; its servicers raise `CasebookError`s and read `current_identity()`."""
+def create_server(
+    settings: Settings, keys: TokenKeys, has_started: Callable[[], bool] = lambda: True
+) -> grpc.aio.Server:
+    """A server that is not bound or started yet; its servicers raise `CasebookError`s and read `current_identity()`.
+
+    Before `has_started` is true, open services alone answer; other calls are UNAVAILABLE.
+    """
     return grpc.aio.server(
-        interceptors=[CallInterceptor(keys, settings.default_deadline_seconds)],
+        interceptors=[CallInterceptor(keys, settings.default_deadline_seconds, has_started)],
         maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
         options=[
             ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -86,9 +91,12 @@ def listen(server: grpc.aio.Server, settings: Settings) -> int:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each method once; a call then costs one dictionary look-up here and the wrapper itself."""
 
-    def __init__(self, keys: TokenKeys, default_deadline_seconds: float) -> None:
+    def __init__(
+        self, keys: TokenKeys, default_deadline_seconds: float, has_started: Callable[[], bool] = lambda: True
+    ) -> None:
         self._keys = keys
         self._default_deadline = default_deadline_seconds
+        self._has_started = has_started
         self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
 
     async def intercept_service(
@@ -163,6 +171,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("the call carries no bearer token in its metadata")
         identity = self._keys.verify(token)
+        if not self._has_started():
+            raise Unavailable("this replica", "it is starting", retry_after_seconds=1.0)
         given = context.time_remaining()
         if given is not None:
             # gRPC itself cancels the handler when a deadline that came with the call has passed.

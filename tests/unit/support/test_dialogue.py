@@ -428,6 +428,15 @@ class TestWhoseConversationItIs:
 
 
 class TestAPartIsAway:
+    async def test_with_redis_and_postgresql_away_nobody_answers_where_a_person_may_have_it(self, bank):
+        await bank.say("agent please")
+        bank.conversations.away = bank.desk.away = True
+
+        with pytest.raises(Unavailable, match="a person may have this conversation"):
+            await bank.say("I lost my card")
+        begun = await bank.say("I lost my card", conversation_id="")
+        assert (begun.outcome, begun.degraded) == (Outcome.ANSWER, ("context",))
+
     async def test_without_redis_it_is_a_single_turn_and_says_so(self, bank):
         bank.conversations.away = True
 
