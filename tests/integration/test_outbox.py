@@ -1,6 +1,8 @@
 """What is written to a database and published: both or neither, whatever dies between. Real PostgreSQL, real Kafka."""
 
 import signal
+import uuid
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -9,9 +11,10 @@ from sqlalchemy import func, select, update
 from casebook.behaviour.v1.events_pb2 import BehaviourEvent
 from chassis import inbox, outbox
 from chassis.database import connect
-from chassis.errors import LimitExceeded
+from chassis.errors import LimitExceeded, Unavailable
 from chassis.events import EventProducer
 from chassis.outbox import OUTBOX, NewEvent, Relay
+from chassis.outbox import relay as relay_module
 from tests.fixtures.kafka import running, wait_until
 from tests.fixtures.ledger import spawn
 
@@ -150,6 +153,115 @@ def test_key_stops_at_its_first_failure_and_others_go_on(kafka, ledger):
     assert (published, batch) == (1, 3)
     assert waiting(ledger.engine) == 2
     assert items(kafka, topic) == ["i3"]
+
+
+def test_what_waits_for_a_topic_that_cannot_be_written_holds_up_no_other_and_goes_out_in_the_end(kafka, ledger):
+    topic, missing = kafka.topic(), f"missing.{uuid.uuid4().hex[:8]}"
+    producer = EventProducer(kafka.settings(default_deadline_seconds=0.5), source="relay")
+    with ledger.engine.begin() as connection:
+        outbox.add_many(
+            connection,
+            [NewEvent(missing, f"acme:u{n % 250}", BehaviourEvent(item_id=f"{n}"), "acme") for n in range(500)],
+        )
+    add(ledger.engine, topic, [1, 2])
+
+    with running(Relay(ledger.engine, producer)):
+        wait_until("the other topic's events", lambda: waiting(ledger.engine) == 500)
+        add(ledger.engine, topic, [3])
+        wait_until("a later one of them", lambda: waiting(ledger.engine) == 500)
+        assert items(kafka, topic) == ["i1", "i2", "i3"]
+        kafka.create(missing)
+        wait_until("the outbox to be empty", lambda: waiting(ledger.engine) == 0)
+    producer.close()
+
+    order = [int(item) for item in items(kafka, missing)]
+    assert sorted(order) == list(range(500))
+    assert all(order.index(n) < order.index(n + 250) for n in range(250))
+
+
+class Topic:
+    """A producer of one topic, of which the keys that contain "stuck" belong to a partition that cannot be written."""
+
+    def __init__(self) -> None:
+        self.stuck = True
+        self.tried: set[str] = set()
+        self.written: list[str] = []
+
+    def begin(self, topic, key, payload, envelope):
+        self.tried.add(envelope.id)
+        return self.Pending(self, key, envelope.id)
+
+    @dataclass
+    class Pending:
+        topic: "Topic"
+        key: str
+        event_id: str
+
+        def wait(self):
+            if self.topic.stuck and "stuck" in self.key:
+                raise Unavailable("kafka", "the partition has no leader")
+            self.topic.written.append(self.event_id)
+
+
+@pytest.fixture
+def topic_with_a_stuck_partition(monkeypatch):
+    monkeypatch.setattr(relay_module, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(relay_module, "BATCH", 20)
+    return Topic()
+
+
+def add_stuck(engine, numbers):
+    for number in numbers:
+        add(engine, "a.v1", [f"stuck-{number}"], key=f"stuck{number}")
+
+
+def test_a_partition_that_stands_still_holds_up_no_other_one_of_its_topic(ledger, topic_with_a_stuck_partition):
+    topic = topic_with_a_stuck_partition
+    add_stuck(ledger.engine, range(200))
+    add(ledger.engine, "a.v1", ["1", "2"], key="other")
+
+    with running(Relay(ledger.engine, topic)):
+        wait_until("the other partition's events", lambda: topic.written == ["e-1", "e-2"])
+        wait_until("each of the others to be tried", lambda: len(topic.tried) == 202)
+        topic.stuck = False
+        wait_until("the outbox to be empty", lambda: waiting(ledger.engine) == 0)
+
+    assert len(topic.written) == 202
+
+
+def test_no_event_overtakes_one_of_its_key_that_was_committed_late(ledger, topic_with_a_stuck_partition):
+    """The events before it cannot be written, and the relay is past its place already."""
+    topic, engine = topic_with_a_stuck_partition, ledger.engine
+    add_stuck(engine, range(15))
+    with engine.connect() as late, late.begin() as transaction:
+        outbox.add(late, "a.v1", "ours", BehaviourEvent(), "acme", event_id="first")
+        add_stuck(engine, range(15, 60))
+        relay = Relay(engine, topic)
+        with running(relay):
+            wait_until("the relay to be past it", lambda: "e-stuck-25" in topic.tried)
+        transaction.commit()
+    with engine.begin() as connection:
+        outbox.add(connection, "a.v1", "ours", BehaviourEvent(), "acme", event_id="second")
+
+    with running(relay):
+        wait_until("both events", lambda: len(topic.written) == 2)
+
+    assert topic.written == ["first", "second"]
+
+
+def test_what_has_recovered_begins_with_its_oldest_again(ledger, topic_with_a_stuck_partition):
+    topic = topic_with_a_stuck_partition
+    add_stuck(ledger.engine, range(100))
+    relay = Relay(ledger.engine, topic)
+    with running(relay):
+        wait_until("it to be far behind the oldest", lambda: "e-stuck-55" in topic.tried)
+    topic.stuck = False
+
+    with running(relay):
+        wait_until("the outbox to be empty", lambda: waiting(ledger.engine) == 0)
+
+    assert {f"e-stuck-{number}" for number in range(10)} <= set(topic.written[:30])
+    assert len(topic.written) == 100
 
 
 def test_published_events_are_pruned_and_waiting_ones_are_not(kafka, ledger, relay):
