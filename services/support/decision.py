@@ -10,9 +10,11 @@ MOST_CANDIDATES = 3
 """More than three are a menu, not a question."""
 NEAR = 0.25
 """Asked back is also what is at least this share as probable as the best."""
-MOST_CONTEXT = 0.5
-"""What the question in its context weighs at most in the vote: it never decides alone. Else "what is the weather?"
-after a question about a lost card would be answered as one about a lost card."""
+MOST_CONTEXT = 0.6
+"""What the question in its context weighs at most in the vote."""
+AS_LIKELY_AS_NOT = 0.5
+"""What the context alone makes of an article at most, enough to ask back: it never decides alone. Else "what is the
+weather?" after a question about a lost card would be answered as one about a lost card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ def decide(retrieved: Retrieved, thresholds: Thresholds) -> Decision:
 def combine(raw: Retrieved, with_context: Retrieved) -> Retrieved:
     """The vote of a question as it was asked and of the same question in its context.
 
-    An article's probability is the weighted mean of the two, 0 where one did not find it. The weights go by the odds
-    that each gives its best article, the context's at most `MOST_CONTEXT`: a question that stands on its own is
-    answered as if it were the first; one that only the context makes sense of is asked back, unless both mean the same
-    article.
+    An article's probability is the weighted mean of the two, 0 where one did not find it, and no more than
+    `AS_LIKELY_AS_NOT` above what the raw question gives it. The weights go by the odds that each gives its best
+    article, the context's at most `MOST_CONTEXT`: a question that stands on its own is answered as if it were the
+    first; one that only the context makes sense of is asked back, unless both mean the same article.
     """
     context_weight = min(MOST_CONTEXT, _share_of_odds(with_context, raw))
+    by_itself = {each.article.article_id: each.scores.probability for each in raw.candidates}
     probability: dict[str, float] = {}
     surest: dict[str, Candidate] = {}
     for vote, weight in ((raw, 1.0 - context_weight), (with_context, context_weight)):
@@ -74,6 +77,8 @@ def combine(raw: Retrieved, with_context: Retrieved) -> Retrieved:
             known = surest.get(name)
             if known is None or each.scores.probability > known.scores.probability:
                 surest[name] = each
+    for name, mean in probability.items():
+        probability[name] = min(mean, by_itself.get(name, 0.0) + AS_LIKELY_AS_NOT)
     candidates = sorted(
         (replace(each, scores=replace(each.scores, probability=probability[name])) for name, each in surest.items()),
         key=lambda each: (-each.scores.probability, -each.scores.reranked),

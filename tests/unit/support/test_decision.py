@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.calibration import MOST_CLARIFY
 from support.decision import Thresholds, combine, decide
 from support.knowledge import Article, Candidate, Retrieved, Scores
 
@@ -63,6 +64,16 @@ def test_where_no_threshold_keeps_the_risk_nothing_is_answered():
 )
 def test_the_question_and_the_question_in_context_vote(raw, context, outcome):
     assert decide(combine(retrieved(**raw), retrieved(**context)), THRESHOLDS).outcome == outcome
+
+
+@pytest.mark.parametrize("answer", [0.51, 0.6, 0.9])
+@pytest.mark.parametrize("raw", [{}, {"card": 0.02}, {"fee": 0.001, "card": 0.02}])
+def test_what_the_context_alone_is_sure_of_is_asked_back_and_never_answered(raw, answer):
+    """Where nothing below one half is asked back, as far up as `calibration.MOST_CLARIFY` goes."""
+    thresholds = Thresholds(answer, MOST_CLARIFY, 0.2)
+    decision = decide(combine(retrieved(**raw), retrieved(fee=0.99)), thresholds)
+
+    assert (decision.outcome, names(decision.candidates)[0]) == ("clarify", "fee")
 
 
 def test_a_vote_keeps_the_question_as_it_was_asked_and_each_article_once():
