@@ -146,7 +146,7 @@ async def warm_up(parts: Serving, knowledge: Check, index: Check) -> None:
     answer from. Once ready, a replica goes on without either.
     """
     for base, article in await until_available(parts.store.load, knowledge):
-        parts.bases.put(base, article)
+        parts.bases.put(base, article, imported=True)
     await until_available(parts.following.refresh, knowledge)
     knowledge.set(True)
     await until_available(parts.keeper.refresh, index, unavailable=ModelUnavailable)

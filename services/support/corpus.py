@@ -28,7 +28,8 @@ from support.ports import Encoder, Float32Array, ModelUnavailable
 BoolArray = NDArray[np.bool_]
 Made = TypeVar("Made")
 Lane = Literal["single", "imported"]
-"""Changes that came by themselves are taken in beside those that were imported, and wait for none of these."""
+"""Changes that came by themselves are taken in beside those that were imported, and wait for none of these. One that
+takes as long as an import goes with them."""
 LANES: tuple[Lane, ...] = get_args(Lane)
 Taken = list[tuple[int, tuple[str, ...]]]
 """Rows on their way into a segment, with their texts."""
@@ -48,6 +49,8 @@ SMALL_SHELF = 2_000
 TAKEN_AT_ONCE = 32
 """Phrasings of changes that are encoded before they answer, in one language, a quarter of a second on two cores; the
 rest of their lane waits."""
+LONGEST_SINGLE = 200
+"""Phrasings in one language of a change that goes by itself: two seconds, if all are new."""
 MEAN_SAMPLE = 50_000
 """Phrasings that a mean is taken of, at most."""
 
@@ -123,7 +126,8 @@ class Shelf:
             return
         if texts:
             self._texts[row] = texts
-            if imported and row not in self._waiting["single"]:
+            if len(texts) > LONGEST_SINGLE or (imported and row not in self._waiting["single"]):
+                self._waiting["single"].pop(row, None)
                 self._waiting["imported"][row] = None
             else:
                 self._waiting["imported"].pop(row, None)

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,9 @@ less."""
 
 MOST_ADDED = 4_096
 """Records that are kept in memory beside the file; then it is read anew."""
+LONGEST_WRITE_SECONDS = 5.0
+"""Another process that holds the file for longer has stopped: then what is made now is not kept."""
+LOCK_POLL_SECONDS = 0.01
 MOST_RENEWALS = 20
 """How often a file may be replaced by another process while this one waits to write."""
 
@@ -160,10 +164,18 @@ class VectorCache:
 
     def _drop_oldest(self) -> None:
         mine = {file.path for file in self._open.values()}
-        files = sorted(self._folder.glob("*.vectors"), key=lambda path: path.stat().st_mtime)
+        files = sorted(self._folder.glob("*.vectors"), key=_last_written)
         for path in files[: max(0, len(files) - self._most_files)]:
             if path not in mine:
                 path.unlink(missing_ok=True)
+
+
+def _last_written(path: Path) -> float:
+    """Of a file that another process has just deleted: never."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 class VectorFile:
@@ -257,7 +269,7 @@ class VectorFile:
         """Writes at the end, alone; again where another process put a new file in this one's place meanwhile."""
         for _ in range(MOST_RENEWALS):
             with self.path.open("ab") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                _lock(file)
                 if self._is_current(file):
                     self._append_alone(file, records)
                     return
@@ -292,6 +304,20 @@ class VectorFile:
             new.write(records[-(self._most - self._most // 2) :].tobytes())
         beside.replace(self.path)
         self._read()
+
+
+def _lock(file: BinaryIO) -> None:
+    """Waits for other processes that write. Raises OSError where one does not let go of it."""
+    gives_up_at = time.monotonic() + LONGEST_WRITE_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > gives_up_at:
+                raise
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return
 
 
 def _whole_records(file: BinaryIO) -> int:

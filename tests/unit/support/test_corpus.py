@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.corpus import LANES, Bases, Corpus, CorpusKeeper, searched
+from support.corpus import LANES, LONGEST_SINGLE, Bases, Corpus, CorpusKeeper, searched
 from support.knowledge import KnowledgeBase
 from support.language import tokens
 from support.ports import ModelUnavailable
@@ -63,6 +63,17 @@ def test_the_longest_waiting_goes_first_and_what_waits_by_itself_is_not_put_amon
     }
     assert not any(shelf.waits(lane) for lane in LANES)
     assert not shelf.complete
+
+
+def test_a_change_that_takes_as_long_as_an_import_goes_with_imports():
+    corpus = Corpus(BASE)
+    shelf = corpus.shelves["en"]
+    corpus.put(article("a", "words of a"))
+    corpus.put(article("a", *(f"words {number}" for number in range(LONGEST_SINGLE + 1)), revision=2))
+    corpus.put(article("b", *(f"words {number}" for number in range(LONGEST_SINGLE))))
+
+    assert [len(texts) for _, texts in shelf.take_waiting("single")] == [LONGEST_SINGLE]
+    assert [len(texts) for _, texts in shelf.take_waiting("imported")] == [LONGEST_SINGLE + 1]
 
 
 def test_what_could_not_be_taken_in_waits_again_as_the_first_in_its_newest_state():

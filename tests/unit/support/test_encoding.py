@@ -1,11 +1,13 @@
 """Vectors are made once: the cache on disk, and what it does when a write is torn."""
 
+import fcntl
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from chassis.models import Inferred
+from support import encoding
 from support.encoding import MODELS, InferenceEncoder, VectorCache, VectorFile, rounded
 from support.everyday import EVERYDAY
 from support.knowledge import LANGUAGES
@@ -195,6 +197,20 @@ def test_a_file_that_others_replace_again_and_again_costs_the_cache_alone(tmp_pa
 
     assert len(file.get(TEXTS)[1]) == len(TEXTS)
     assert "times in a row" in caplog.text
+
+
+def test_a_process_that_does_not_let_go_of_the_file_costs_the_cache_alone(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(encoding, "LONGEST_WRITE_SECONDS", 0.05)
+    file = VectorCache(tmp_path).of("m/1")
+    file.add(TEXTS[:1], VECTORS[:1])
+    with file.path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        file.add(TEXTS, VECTORS)
+        assert len(file.get(TEXTS)[1]) == len(TEXTS) - 1
+    assert "not kept" in caplog.text
+
+    file.add(TEXTS, VECTORS)
+    assert len(file.get(TEXTS)[1]) == 0
 
 
 def test_a_folder_that_cannot_be_written_costs_the_cache_alone(tmp_path, caplog):
