@@ -28,6 +28,7 @@ from cli.processes import ProcessSpec, free_ports, http_ready
 from cli.supervisor import Supervisor
 from loadtests.__main__ import started
 from support.articles import MAX_PHRASING_CHARACTERS, MAX_TITLE_CHARACTERS
+from support.knowledge import LANGUAGES, Language
 
 ASK_SECONDS = 10.0
 IMPORT_SECONDS = 60.0
@@ -113,9 +114,9 @@ class Client:
         """Hangs up."""
         await self._channel.close()
 
-    async def ask(self, question: str) -> support_pb2.AskResponse:
-        """One English question, in a conversation of its own."""
-        request = support_pb2.AskRequest(knowledge_base=self._base, question=question, explain=True, language="en")
+    async def ask(self, question: str, language: Language = "en") -> support_pb2.AskResponse:
+        """One question, in a conversation of its own."""
+        request = support_pb2.AskRequest(knowledge_base=self._base, question=question, explain=True, language=language)
         answer: support_pb2.AskResponse = await self._support.Ask(request, timeout=ASK_SECONDS)
         return answer
 
@@ -136,9 +137,13 @@ class Client:
         return time.perf_counter() - begun
 
     async def finds(self, article: knowledge_pb2.Article) -> bool:
-        """Whether the article's last phrasing is found by meaning. Articles are taken in whole, so all of it is."""
+        """Whether the article's last phrasing is found by meaning, in Chinese too, where articles without Chinese are
+        found by their English. Articles are taken in whole, so all of it is."""
+        return all([await self._finds(article, language) for language in LANGUAGES])
+
+    async def _finds(self, article: knowledge_pb2.Article, language: Language) -> bool:
         try:
-            answer = await self.ask(article.phrasings.en[-1])
+            answer = await self.ask(article.phrasings.en[-1], language)
         except grpc.RpcError:
             return False
         found = {each.article_id: each.scores.dense for each in answer.retrieved}

@@ -19,7 +19,7 @@ class Replica(support_pb2_grpc.SupportServiceServicer, knowledge_pb2_grpc.Knowle
     """Finds each article that it has heard of, whatever is asked."""
 
     def __init__(self, other=None):
-        self.asked, self.degraded, self.dense = 0, [], 1.0
+        self.asked, self.degraded, self.dense, self.languages = 0, [], 1.0, ["en", "zh"]
         self._other = other
         self._heard_at = []
 
@@ -34,6 +34,7 @@ class Replica(support_pb2_grpc.SupportServiceServicer, knowledge_pb2_grpc.Knowle
             support_pb2.Candidate(article_id=each.article_id, matched_phrasing=each.phrasings.en[-1], scores=scores)
             for each in reversed(known)
         ]
+        found = found if request.language in self.languages else []
         return support_pb2.AskResponse(retrieved=found, degraded=self.degraded)
 
     async def PutArticle(self, request, context):
@@ -101,7 +102,7 @@ async def test_every_change_is_another_one(world):
 async def test_an_import_is_in_once_the_replica_that_is_asked_finds_its_last_article(world):
     await world.client.fill({"first": ["one"], "last": ["two"]}, world.other)
 
-    assert (world.here.asked, world.elsewhere.asked) == (0, LATER)
+    assert (world.here.asked, world.elsewhere.asked) == (0, LATER + 1), "twice in both languages"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,8 @@ async def test_an_import_is_in_once_the_replica_that_is_asked_finds_its_last_art
         ({}, "another one with the same phrasing", False),
         ({"dense": 0.98}, "known", False),
         ({"degraded": ["model"]}, "known", False),
+        ({"languages": ["en"]}, "known", False),
+        ({"languages": ["zh"]}, "known", False),
     ],
 )
 async def test_what_counts_as_found_by_meaning(world, replica, article_id, finds):
