@@ -13,8 +13,8 @@ NEAR = 0.25
 MOST_CONTEXT = 0.6
 """What the question in its context weighs at most in the vote."""
 AS_LIKELY_AS_NOT = 0.5
-"""What the context alone makes of an article at most, enough to ask back: it never decides alone. Else "what is the
-weather?" after a question about a lost card would be answered as one about a lost card."""
+"""What the context alone makes of an article at most, enough to ask back; to answer only where answers begin no higher.
+Else "what is the weather?" after a question about a lost card would be answered as one about a lost card."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Does a question lean on the one before it? Then it is retrieved a second time, with that one in front of it.
 
-A wrong yes costs one more retrieval: the raw question keeps at least half of the vote (decision.combine). A wrong no
-leaves the raw question alone. So this says yes easily.
+A wrong yes costs one more retrieval: the raw question keeps two fifths of the vote at least (decision.combine). A wrong
+no leaves the raw question alone. So this says yes easily.
 """
 
 import re

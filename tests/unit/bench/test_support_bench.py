@@ -110,7 +110,8 @@ async def test_an_import_is_in_once_the_replica_that_is_asked_finds_its_last_art
     [
         ({}, "known", True),
         ({}, "another one with the same phrasing", False),
-        ({"dense": 0.98}, "known", False),
+        ({"dense": 0.98}, "known", True),
+        ({"dense": 0.89}, "known", False),
         ({"degraded": ["model"]}, "known", False),
         ({"languages": ["en"]}, "known", False),
         ({"languages": ["zh"]}, "known", False),

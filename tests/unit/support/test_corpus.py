@@ -13,6 +13,7 @@ from support.knowledge import KnowledgeBase
 from support.language import tokens
 from support.ports import ModelUnavailable
 from support.retrieval import search
+from tests.fixtures.serving import until
 from tests.unit.support.library import ARTICLES, BASE, NOON, Held, Library, article
 
 
@@ -103,12 +104,12 @@ async def kept():
 
 async def until_found(library: Library, article_id: str, phrasing: str) -> None:
     """Waits until an article is the first for one of its phrasings, by words and by meaning."""
-    async with asyncio.timeout(5):
-        while True:
-            answer = await library.ask(phrasing)
-            best = answer.candidates[0]
-            if (best.article.article_id, best.phrasing) == (article_id, phrasing) and best.scores.dense > 0.5:
-                return
+
+    async def is_found() -> bool:
+        best = (await library.ask(phrasing)).candidates[0]
+        return (best.article.article_id, best.phrasing) == (article_id, phrasing) and best.scores.dense > 0.5
+
+    await until(f"{article_id} to be found", is_found, 5)
 
 
 async def test_a_change_by_itself_waits_for_no_import_that_is_being_encoded(kept):

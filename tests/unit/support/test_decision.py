@@ -66,9 +66,16 @@ def test_the_question_and_the_question_in_context_vote(raw, context, outcome):
     assert decide(combine(retrieved(**raw), retrieved(**context)), THRESHOLDS).outcome == outcome
 
 
+def test_the_context_alone_answers_only_where_one_half_is_enough():
+    vote = combine(retrieved(), retrieved(fee=0.99))
+
+    assert decide(vote, Thresholds(0.4, 0.3, 0.2)).outcome == "answer"
+    assert decide(vote, Thresholds(0.51, 0.3, 0.2)).outcome == "clarify"
+
+
 @pytest.mark.parametrize("answer", [0.51, 0.6, 0.9])
 @pytest.mark.parametrize("raw", [{}, {"card": 0.02}, {"fee": 0.001, "card": 0.02}])
-def test_what_the_context_alone_is_sure_of_is_asked_back_and_never_answered(raw, answer):
+def test_what_the_context_alone_is_sure_of_is_asked_back(raw, answer):
     """Where nothing below one half is asked back, as far up as `calibration.MOST_CLARIFY` goes."""
     thresholds = Thresholds(answer, MOST_CLARIFY, 0.2)
     decision = decide(combine(retrieved(**raw), retrieved(fee=0.99)), thresholds)
