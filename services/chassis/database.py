@@ -142,6 +142,23 @@ def delete_some(table: Table, due: ColumnElement[bool], most: int) -> Delete:
     return delete(table).where(tuple_(*key).in_(select(*some.c)))
 
 
+async def delete_due(
+    engine: AsyncEngine, database: str, table: Table, due: ColumnElement[bool], at_once: int, most_batches: int
+) -> int:
+    """Deletes the rows that are due, `at_once` in a transaction and `most_batches` at most; returns how many.
+
+    The next round goes on where this one stops. Raises Unavailable, naming `database`; what was deleted by then is.
+    """
+    deleted = 0
+    for _ in range(most_batches):
+        async with transaction(engine, database) as connection:
+            batch = (await connection.execute(delete_some(table, due, at_once))).rowcount
+        deleted += batch
+        if batch < at_once:
+            break
+    return deleted
+
+
 def migrate(package: str, owner_url: str, service_url: str, append_only: Sequence[str] = ()) -> None:
     """Brings the database to the newest revision of `<package>/migrations`, as its owner.
 

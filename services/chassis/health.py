@@ -28,7 +28,7 @@ class Readiness:
         self._listeners: list[Callable[[bool], None]] = []
         self._started = False
         self._draining = False
-        self.has_been = False
+        self.was_ready = False
         """Whether the process has been ready at any time."""
 
     def add(self, name: str) -> Check:
@@ -69,6 +69,6 @@ class Readiness:
 
     def _changed(self) -> None:
         ready = self.ready
-        self.has_been = self.has_been or ready
+        self.was_ready = self.was_ready or ready
         for listener in self._listeners:
             listener(ready)

@@ -5,10 +5,8 @@ A consumer with another store keeps the ids there (the recommender: one Lua scri
 
 from datetime import timedelta
 
-from sqlalchemy import Column, Connection, DateTime, MetaData, Table, Text, func
+from sqlalchemy import Column, ColumnElement, Connection, DateTime, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import insert
-
-from chassis.database import delete_some
 
 INBOX = Table(
     "inbox",
@@ -32,7 +30,6 @@ def first_time(connection: Connection, group: str, event_id: str) -> bool:
     return connection.execute(row.on_conflict_do_nothing().returning(INBOX.c.event_id)).first() is not None
 
 
-def prune(connection: Connection, older_than: timedelta = KEEP, most: int = 1_000) -> int:
-    """Forgets events handled longer ago, at most so many; returns how many. Fewer than that: there are no more."""
-    old = INBOX.c.handled_at < func.now() - older_than
-    return connection.execute(delete_some(INBOX, old, most)).rowcount
+def due(older_than: timedelta = KEEP) -> ColumnElement[bool]:
+    """Of the events handled longer ago, which are to be forgotten: for `database.delete_due`."""
+    return INBOX.c.handled_at < func.now() - older_than

@@ -80,7 +80,7 @@ class Process(Generic[S]):
         answers. With `while_starting` they are answered from the beginning.
         """
         keys = TokenKeys.parse(self.settings.token_keys.get_secret_value())
-        server = create_server(self.settings, keys, lambda: while_starting or self.readiness.has_been)
+        server = create_server(self.settings, keys, lambda: while_starting or self.readiness.was_ready)
         register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)

@@ -19,12 +19,10 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    delete,
     func,
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -40,7 +38,9 @@ from gateway.problems import IdempotencyKeyInUse, IdempotencyKeyReused
 LISTED_KEYS = 500
 LEASE = timedelta(seconds=60)
 """Twice the longest deadline (`GatewaySettings.max_deadline_seconds`): a lease that has ended has no holder."""
+DATABASE = "the gateway's database"
 PRUNED_AT_ONCE = 1000
+MOST_BATCHES = 1000
 
 metadata = MetaData()
 
@@ -100,7 +100,7 @@ audit_outcomes = Table(
 
 
 def _transaction(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
-    return database.transaction(engine, "the gateway's database")
+    return database.transaction(engine, DATABASE)
 
 
 async def ping(engine: AsyncEngine) -> None:
@@ -220,25 +220,9 @@ class PostgresRecords:
         await self._update(key, leased_until=func.now() - timedelta(microseconds=1))
 
     async def prune(self) -> int:
-        """Deletes what is out of date, in transactions of 1,000 rows; returns how many there were.
-
-        `SKIP LOCKED` keeps replicas that prune at the same time out of each other's way.
-        """
-        records = idempotency_records.c
-        primary_key = (records.tenant, records.principal, records.route, records.key)
-        some = (
-            select(*primary_key)
-            .where(records.expires_at < func.now())
-            .limit(PRUNED_AT_ONCE)
-            .with_for_update(skip_locked=True)
-        )
-        pruned = 0
-        while True:
-            async with _transaction(self._engine) as connection:
-                result = await connection.execute(delete(idempotency_records).where(tuple_(*primary_key).in_(some)))
-            pruned += result.rowcount
-            if result.rowcount < PRUNED_AT_ONCE:
-                return pruned
+        """Deletes what is out of date; returns how many there were."""
+        due = idempotency_records.c.expires_at < func.now()
+        return await database.delete_due(self._engine, DATABASE, idempotency_records, due, PRUNED_AT_ONCE, MOST_BATCHES)
 
     async def _update(self, key: RequestKey, **values: Any) -> None:
         async with _transaction(self._engine) as connection:

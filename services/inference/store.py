@@ -88,7 +88,7 @@ class PostgresReleaseStore:
 
     def __init__(self, url: str) -> None:
         self._engine: AsyncEngine = database.connect(url)
-        self._listen_url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._url = make_url(url)
 
     async def bootstrap(self, versions: Mapping[str, str], by: str) -> None:
         """Several replicas may do this at a time: the first one's row stands."""
@@ -131,9 +131,7 @@ class PostgresReleaseStore:
         pause, longest = RECONNECT_SECONDS
         while True:
             try:
-                connection = await psycopg.AsyncConnection.connect(
-                    self._listen_url, autocommit=True, connect_timeout=database.CONNECT_TIMEOUT_SECONDS
-                )
+                connection = await database.connect_alone(self._url)
                 async with connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     pause = RECONNECT_SECONDS[0]

@@ -146,9 +146,9 @@ class Shelf:
         return bool(self._waiting[lane])
 
     @property
-    def complete(self) -> bool:
-        """Whether all texts are in segments."""
-        return not self._on_the_way and not any(self._waiting.values())
+    def pending(self) -> int:
+        """How many articles' texts are not in a segment yet."""
+        return len(self._on_the_way.keys() | self._waiting["single"].keys() | self._waiting["imported"].keys())
 
     def take_waiting(self, lane: Lane, most: int | None = None) -> Taken:
         """The rows that wait in a lane, the longest waiting first; with `most`, so many texts, and the whole of the
@@ -439,7 +439,7 @@ class CorpusKeeper:
                 except ModelUnavailable as error:
                     failures.append(error)
                 self._merge_when_due(shelf)
-            if corpus.indexed != corpus.change and all(shelf.complete for shelf in corpus.shelves.values()):
+            if corpus.indexed != corpus.change and not any(shelf.pending for shelf in corpus.shelves.values()):
                 corpus.indexed = corpus.change
                 self._wake.set()  # a first segment has no vectors yet
         return failures

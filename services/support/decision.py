@@ -64,7 +64,7 @@ def combine(raw: Retrieved, with_context: Retrieved) -> Retrieved:
     An article's probability is the weighted mean of the two, 0 where one did not find it, and no more than
     `AS_LIKELY_AS_NOT` above what the raw question gives it. The weights go by the odds that each gives its best
     article, the context's at most `MOST_CONTEXT`: a question that stands on its own is answered as if it were the
-    first; one that only the context makes sense of is asked back, unless both mean the same article.
+    first; one that only the context makes sense of is asked back, where answers begin above one half.
     """
     context_weight = min(MOST_CONTEXT, _share_of_odds(with_context, raw))
     by_itself = {each.article.article_id: each.scores.probability for each in raw.candidates}

@@ -52,7 +52,7 @@ MOST_TURNS = 500
 """Of one hand-off. What is said in more is a phone call's worth."""
 ATTEMPTS = 5
 BATCH = 100
-"""Hand-offs that one round of a timer changes in one transaction."""
+"""Rows that a timer changes or deletes in one transaction."""
 MOST_BATCHES = 200
 """Of old rows in one round: the rest is for the next."""
 OPEN = tuple(state.value for state in HandoffState if state is not HandoffState.RESOLVED)
@@ -293,8 +293,9 @@ class DeskStore:
     async def forget(self, older_than: datetime) -> int:
         """Deletes what was resolved before, with all that was said, and the verdicts given before; says how many."""
         resolved = _is(HandoffState.RESOLVED.value) & (HANDOFFS.c.resolved_at < older_than)
-        forgotten = await self._delete(HANDOFFS, resolved)
-        await self._delete(TURN_FEEDBACK, TURN_FEEDBACK.c.given_at < older_than)
+        given = TURN_FEEDBACK.c.given_at < older_than
+        forgotten = await database.delete_due(self._engine, DATABASE, HANDOFFS, resolved, BATCH, MOST_BATCHES)
+        await database.delete_due(self._engine, DATABASE, TURN_FEEDBACK, given, BATCH, MOST_BATCHES)
         return forgotten
 
     async def queues(self) -> list[Queue]:
@@ -320,17 +321,6 @@ class DeskStore:
                     changed += await _written(connection, transition(_handoff(row)))
             if len(rows) < BATCH:
                 return changed
-
-    async def _delete(self, table: Table, due: Any) -> int:
-        """Batch by batch, and so many: the next round goes on where this one stops."""
-        deleted = 0
-        for _ in range(MOST_BATCHES):
-            async with self._transaction() as connection:
-                batch = (await connection.execute(database.delete_some(table, due, BATCH))).rowcount
-            deleted += batch
-            if batch < BATCH:
-                break
-        return deleted
 
     def _transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return database.transaction(self._engine, DATABASE)

@@ -136,8 +136,8 @@ class Dialogue:
             self._kept(asked.tenant, asked.conversation_id), self._handed(asked.tenant, asked.conversation_id)
         )
         # While Redis is away the id alone says whose it is: else a person would be fetched into somebody else's.
-        may_be = context_away and is_customers(asked.conversation_id, asked.tenant, asked.customer_id)
-        if kept is None and handoff is None and not may_be:
+        known_by_id = context_away and is_customers(asked.conversation_id, asked.tenant, asked.customer_id)
+        if kept is None and handoff is None and not known_by_id:
             raise no_conversation(asked.conversation_id)
         for owner in (kept, handoff):
             if owner is not None:

@@ -46,6 +46,8 @@ MOST_ADDED = 4_096
 LONGEST_WRITE_SECONDS = 5.0
 """Another process that holds the file for longer has stopped: then what is made now is not kept."""
 LOCK_POLL_SECONDS = 0.01
+PAUSE_SECONDS = 60.0
+"""After a write that failed: else each step of a change would wait for the next one."""
 MOST_RENEWALS = 20
 """How often a file may be replaced by another process while this one waits to write."""
 
@@ -93,13 +95,13 @@ class InferenceEncoder:
         """Empties the file where the model that has its name now is another one: trained again, or exchanged."""
         probe = list(EVERYDAY[language][:1])
         [now] = (await self._call(probe, language, version)).values
-        kept, missing = file.get(probe)
+        kept, missing = await asyncio.to_thread(file.get, probe)
         if not len(missing) and float(kept[0] @ now) < SAME_MODEL:
             _log.warning("%s is not the model that the cached vectors are of: they are made anew", file.path.name)
-            file.clear()
+            await asyncio.to_thread(file.clear)
             missing = np.zeros(1, np.int64)
         if len(missing):
-            file.add(probe, now[None])
+            await asyncio.to_thread(file.add, probe, now[None])
         self._checked.add(f"{MODELS[language]}/{version}")
 
     async def _encoded(
@@ -191,6 +193,8 @@ class VectorFile:
         self.path = path
         self._most = most_vectors
         self._busy = threading.Lock()
+        self._not_before = 0.0
+        """Nothing is written until then, after a write that failed."""
         self._added: dict[bytes, bytes] = {}
         """Records that were written since the file was read."""
         self._records: NDArray[np.void] = np.zeros(0, _RECORD)
@@ -223,10 +227,13 @@ class VectorFile:
         records["vector"] = vectors
         records["crc"] = [zlib.crc32(record.tobytes()[:-4]) for record in records]
         with self._busy:
+            if time.monotonic() < self._not_before:
+                return
             try:
                 self._append(records)
             except OSError as error:
                 _log.warning("vectors are not kept in %s: %s", self.path, error)
+                self._not_before = time.monotonic() + PAUSE_SECONDS
                 return
             self._added |= {record["key"].tobytes(): record.tobytes() for record in records}
             if len(self._added) > MOST_ADDED:

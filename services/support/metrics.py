@@ -110,7 +110,7 @@ class BaseGauges:
 
     def _behind(self, _options: CallbackOptions) -> Iterable[Observation]:
         for corpus in self._bases.all():
-            yield Observation(corpus.change - corpus.indexed, _labels(corpus.base))
+            yield Observation(max(shelf.pending for shelf in corpus.shelves.values()), _labels(corpus.base))
 
     def _articles(self, _options: CallbackOptions) -> Iterable[Observation]:
         for corpus in self._bases.all():

@@ -94,13 +94,4 @@ class InboxPruning:
 
     async def prune(self) -> None:
         """Forgets what is old, a transaction for each batch. Raises Unavailable."""
-        for _ in range(MOST_BATCHES):
-            if await self._prune_some() < BATCH:
-                return
-
-    async def _prune_some(self) -> int:
-        async with (
-            database.within(WITHIN_SECONDS, DATABASE),
-            database.transaction(self._engine, DATABASE) as connection,
-        ):
-            return await connection.run_sync(inbox.prune, most=BATCH)
+        await database.delete_due(self._engine, DATABASE, inbox.INBOX, inbox.due(), BATCH, MOST_BATCHES)

@@ -41,7 +41,8 @@ class _Apart:
     behind: int = 0
     """Events have been tried up to this id; next time some are tried that lie behind it. 0: it begins anew."""
     failures: int = 0
-    """How often all that waits was tried in vain: it is tried less and less often."""
+    """How often all that waits was tried since something of it went out, that time counted: it is tried less and less
+    often."""
     due_at: float = 0.0
 
 

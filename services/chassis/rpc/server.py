@@ -91,9 +91,7 @@ def listen(server: grpc.aio.Server, settings: Settings) -> int:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each method once; a call then costs one dictionary look-up here and the wrapper itself."""
 
-    def __init__(
-        self, keys: TokenKeys, default_deadline_seconds: float, has_started: Callable[[], bool] = lambda: True
-    ) -> None:
+    def __init__(self, keys: TokenKeys, default_deadline_seconds: float, has_started: Callable[[], bool]) -> None:
         self._keys = keys
         self._default_deadline = default_deadline_seconds
         self._has_started = has_started

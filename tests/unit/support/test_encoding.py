@@ -210,6 +210,9 @@ def test_a_process_that_does_not_let_go_of_the_file_costs_the_cache_alone(tmp_pa
     assert "not kept" in caplog.text
 
     file.add(TEXTS, VECTORS)
+    assert len(file.get(TEXTS)[1]) == len(TEXTS) - 1, "for a while it is not tried again"
+    monkeypatch.setattr(file, "_not_before", 0.0)
+    file.add(TEXTS, VECTORS)
     assert len(file.get(TEXTS)[1]) == 0
 
 
